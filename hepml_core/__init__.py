@@ -1,0 +1,1 @@
+"""Physics and learning of hepml: five domains, one vocabulary of stages."""
