@@ -1,0 +1,1 @@
+"""Event displays: classify pictures of whole events by process."""

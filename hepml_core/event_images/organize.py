@@ -1,0 +1,220 @@
+"""Organize: split the pictures into train, valid and test; choose categories; shuffle."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepml_core.artifacts import FileEntry, Manifest, Output, check_files, files_of, read_manifest
+from hepml_core.errors import DataError
+from hepml_core.event_images.config import OrganizeConfig
+from hepml_core.parallel import cores
+from hepml_core.progress import progress
+from hepml_core.splits import SPLITS, Categories, assign_splits, assign_splits_exactly, balance, choose_categories
+from hepml_core.storage import Folder
+from hepml_core.tfrecord import (
+    Records,
+    ShardWriter,
+    decode_example,
+    duplicate_groups,
+    encode_example,
+    frame,
+    index_name,
+    payload,
+    shuffled,
+    write_index,
+)
+
+log = logging.getLogger(__name__)
+
+CHUNK_RECORDS = 16
+"""Neighbours that travel together into a shard: few enough to mix classes, enough for reads of some 100 kB."""
+WRITE_BYTES = 1 << 24
+"""Bytes that are fetched and written at once."""
+
+IntArray = NDArray[np.int64]
+
+
+def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping[str, float]:
+    """Split by the hash of each picture's name and the seed; copy the records as they are, shuffled.
+
+    No event is in two splits, none is lost, and which split it is in does not change when pictures are added (unless
+    ``exact`` is asked). Only where categories rename or renumber a class are its records written anew.
+
+    Raises:
+        FolderError: ``shards`` is no whole shards folder, or ``dataset`` holds something else.
+        UnknownNameError: A category is no class.
+        DataError: A split that was asked for has no event of some category.
+    """
+    manifest = read_manifest(shards, "shards", "event_images")
+    output = Output(dataset, "dataset", "event_images", config, {"shards": manifest.digest}, root=config.shards_root)
+    if output.finished:
+        log.info("%s is already there", dataset)
+        return output.finished.metrics
+    categories = choose_categories(manifest.facts["class_names"], config.categories)
+    check_files(shards, manifest)
+    records = Records(files_of(shards, manifest), manifest.shards())
+    assignment = _assign(records, categories, config)
+    counts = _count(assignment, categories, config)
+    jobs = list(_plan(assignment, config))
+    _make_shards(jobs, records, _relabel(manifest, categories), output)
+    facts = {
+        **{name: manifest.facts[name] for name in ("height", "width", "channels", "bits", "storage")},
+        "class_names": categories.names,
+        "events": counts,
+        "duplicates": _report_duplicates(records, assignment),
+    }
+    metrics = {f"{split}_events": sum(counts[split].values()) for split in SPLITS}
+    log.info("kept %d of %d events: %s", sum(metrics.values()), len(records), counts)
+    output.publish(metrics=metrics, facts=facts, schema=manifest.schema)
+    if config.delete_shards:
+        _delete(files_of(shards, manifest), manifest)
+    return metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Where each record goes: its split (0 train, 1 valid, 2 test) and category; -1 for one that is left out."""
+
+    split_n: IntArray
+    category_n: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """One shard to write."""
+
+    name: str
+    split: str
+    record_n: IntArray
+    category_n: IntArray
+
+
+def _assign(records: Records, categories: Categories, config: OrganizeConfig) -> Assignment:
+    key_n, label_n = records.index_n["key"], records.index_n["label"].astype(np.int64)
+    category_n = categories.of_class_c[label_n]
+    if config.duplicates == "drop":
+        category_n = _without_duplicates(records, category_n)
+    fractions = (config.train_fraction, config.valid_fraction, config.test_fraction)
+    split_n = np.full(len(records), -1)
+    kept_n = category_n >= 0
+    if config.exact:
+        split_n[kept_n] = assign_splits_exactly(key_n[kept_n], label_n[kept_n], fractions, config.seed)
+    else:
+        split_n[kept_n] = assign_splits(key_n[kept_n], fractions, config.seed)
+    if config.balanced:
+        split_n[~balance(key_n, label_n, category_n, split_n, config.seed)] = -1
+    return Assignment(split_n, np.where(split_n >= 0, category_n, -1))
+
+
+def _without_duplicates(records: Records, category_n: IntArray) -> IntArray:
+    """Leave out all copies of a picture but the one with the smallest key; all of them where their classes differ."""
+    category_n = category_n.copy()
+    groups = duplicate_groups(records.index_n["content"])
+    for group in groups:
+        if len(set(records.index_n["label"][group])) > 1:
+            category_n[group] = -1
+        else:
+            category_n[np.delete(group, np.argmin(records.index_n["key"][group]))] = -1
+    log.info("dropped %d copies of pictures", sum(map(len, groups)) - len(groups))
+    return category_n
+
+
+def _count(assignment: Assignment, categories: Categories, config: OrganizeConfig) -> dict[str, dict[str, int]]:
+    """Count events by split and category; refuse a split that was asked for and lacks a category."""
+    counts = {}
+    for number, split in enumerate(SPLITS):
+        members_k = np.bincount(assignment.category_n[assignment.split_n == number], minlength=len(categories.names))
+        counts[split] = {name: int(count) for name, count in zip(categories.names, members_k, strict=True)}
+        lacking = [name for name, count in counts[split].items() if not count]
+        if lacking and getattr(config, f"{split}_fraction"):
+            raise DataError(
+                f"the {split} split has no event of {', '.join(lacking)}: add pictures, raise {split}_fraction "
+                "(or set it to 0), or ask for exact=true"
+            )
+    return counts
+
+
+def _plan(assignment: Assignment, config: OrganizeConfig) -> Iterator[ShardJob]:
+    for number, split in enumerate(SPLITS):
+        record_n = np.flatnonzero(assignment.split_n == number)
+        group = max(1, config.records_per_shard // CHUNK_RECORDS) * CHUNK_RECORDS
+        chance = np.random.default_rng([config.seed, number])
+        groups = list(shuffled(record_n, chunk=CHUNK_RECORDS, group=group, chance=chance))
+        for part, chosen_n in enumerate(groups):
+            name = f"{split}-{part:05d}-of-{len(groups):05d}.tfrecord"
+            yield ShardJob(name, split, chosen_n, assignment.category_n[chosen_n])
+
+
+def _relabel(manifest: Manifest, categories: Categories) -> list[str]:
+    """Return the category names, or nothing where every class keeps its name and number."""
+    return [] if manifest.facts["class_names"] == categories.names else categories.names
+
+
+def _make_shards(jobs: list[ShardJob], records: Records, names: list[str], output: Output) -> None:
+    """Write the shards, several at once: reading, checksums and writing leave Python's lock."""
+    with progress("organize", sum(len(job.record_n) for job in jobs), "events") as bar:
+        with ThreadPoolExecutor(cores()) as pool:
+            done = (output.receipt(job.name) and output.receipt(index_name(job.name)) for job in jobs)
+            waiting = [
+                (job, None if whole else pool.submit(_make_shard, job, records, names, output.files))
+                for job, whole in zip(jobs, done, strict=True)
+            ]
+            try:
+                for job, future in waiting:
+                    if future:
+                        for entry in future.result():
+                            output.keep(entry)
+                    bar.advance(len(job.record_n))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _make_shard(job: ShardJob, records: Records, names: list[str], folder: Folder) -> list[FileEntry]:
+    index_n = records.index_n[job.record_n]
+    step = max(1, int(WRITE_BYTES / max(1.0, index_n["length"].mean())))
+    with folder.staged(job.name) as path, ShardWriter(path) as writer:
+        for start in range(0, len(index_n), step):
+            fetched = records.fetch(job.record_n[start : start + step])
+            chosen = zip(fetched, job.category_n[start : start + step], index_n[start : start + step], strict=True)
+            for record, category, entry in chosen:
+                copied = _with_label(record, int(category), names[category]) if names else record
+                writer.write_record(copied, label=int(category), key=int(entry["key"]), content=int(entry["content"]))
+    index = write_index(folder, job.name, writer.index_n)
+    return [index, FileEntry(job.name, writer.bytes, writer.crc32c, writer.records, job.split)]
+
+
+def _with_label(record: bytes, label: int, name: str) -> bytes:
+    features = decode_example(payload(record))
+    return frame(encode_example({**features, "label": label, "class": name}))
+
+
+def _report_duplicates(records: Records, assignment: Assignment) -> dict[str, int]:
+    """Count pictures that stand in two splits or two categories: they make a classifier look better than it is."""
+    kept_n = np.flatnonzero(assignment.split_n >= 0)
+    groups = [kept_n[group] for group in duplicate_groups(records.index_n["content"][kept_n])]
+    found = {
+        "copies": sum(map(len, groups)) - len(groups),
+        "across_splits": sum(len(group) for group in groups if len(set(assignment.split_n[group])) > 1),
+        "across_classes": sum(len(group) for group in groups if len(set(assignment.category_n[group])) > 1),
+    }
+    if found["across_splits"] or found["across_classes"]:
+        log.warning(
+            "%d pictures stand in more than one split and %d in more than one class, byte for byte the same: "
+            "they make a classifier look better than it is; duplicates=drop leaves them out",
+            found["across_splits"],
+            found["across_classes"],
+        )
+    return found
+
+
+def _delete(folder: Folder, manifest: Manifest) -> None:
+    for file in manifest.files:
+        folder.delete(file.name)
+    log.info("deleted the %d files of %s", len(manifest.files), folder)

@@ -1,0 +1,72 @@
+"""Work on all cores: the results of many jobs, in order, with bounded memory."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from typing import TypeVar
+
+from hepml_core.errors import HepmlError
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+JOBS_AHEAD = 2
+"""Jobs that wait for a core, per core: enough that none idles, few enough that their results need no memory."""
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> Iterator[ResultT]:
+    """Apply a function to jobs in worker processes; yield the results in the order of the jobs.
+
+    A single job, or a single core, needs no worker. An error of a job ends the work and is raised here.
+
+    Raises:
+        HepmlError: A worker was killed from outside.
+    """
+    queue = iter(jobs)
+    first = list(islice(queue, 2))
+    if len(first) < 2 or cores() == 1:
+        yield from map(function, chain(first, queue))
+        return
+    # Forked workers start in milliseconds and do not import the caller's main module again.
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(
+        cores(), mp_context=context, initializer=_die_with_parent, initargs=(os.getpid(),)
+    ) as pool:
+        waiting: deque[Future[ResultT]] = deque()
+        try:
+            for job in chain(first, queue):
+                waiting.append(pool.submit(function, job))
+                if len(waiting) >= JOBS_AHEAD * cores():
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise HepmlError(
+                "a worker process was killed, perhaps for want of memory; run the same command to go on"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _die_with_parent(parent: int) -> None:
+    """End this worker when its parent is gone, for a parent that was killed cannot say so."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,172 @@
+"""The stages, the one shape each has, and how one is run.
+
+A stage of a domain is the function ``hepml_core.<domain>.<stage>.<stage>``. It reads and writes folders (see artifacts), takes
+a frozen config and returns metrics. The Kubeflow components, ``hepml <stage> <domain>`` and the tests all call it through
+``run_stage``. Domains are found by name at run time, so that an image without torch can convert.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, get_type_hints
+
+import hepml_core
+from hepml_core.config import Config, build_config
+from hepml_core.errors import DependencyError, SettingError, UnknownNameError
+from hepml_core.progress import report
+from hepml_core.storage import Folder, open_folder
+
+Metrics = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage: what it does, and the folders that it reads and writes."""
+
+    meaning: str
+    reads: tuple[str, ...]
+    writes: str
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """All folders, as the stage's function names them."""
+        return (*self.reads, self.writes)
+
+
+STAGES = {
+    "generate": Stage("make toy data in the format of real ones", (), "source"),
+    "convert": Stage("turn source files into shards of events", ("source",), "shards"),
+    "organize": Stage("split events into train, valid and test", ("shards",), "dataset"),
+    "normalize": Stage("measure the statistics of the training events", ("dataset",), "statistics"),
+    "train": Stage("fit a model and keep its best epoch", ("dataset", "statistics"), "model"),
+    "evaluate": Stage("judge a model on the test events", ("dataset", "model"), "report"),
+    "predict": Stage("apply a model to new source files", ("source", "model"), "predictions"),
+}
+
+PACKAGES = {
+    "torch": "train",
+    "lightning_fabric": "train",
+    "safetensors": "train",
+    "matplotlib": "report",
+    "mplhep": "report",
+    "jinja2": "report",
+}
+"""Packages that only some stages need, and the extra that brings each."""
+
+
+class Generate(Protocol):
+    """Shape of a generate stage."""
+
+    def __call__(self, source: Folder, config: Any) -> Metrics: ...
+
+
+class Convert(Protocol):
+    """Shape of a convert stage."""
+
+    def __call__(self, source: Folder, shards: Folder, config: Any) -> Metrics: ...
+
+
+class Organize(Protocol):
+    """Shape of an organize stage."""
+
+    def __call__(self, shards: Folder, dataset: Folder, config: Any) -> Metrics: ...
+
+
+class Normalize(Protocol):
+    """Shape of a normalize stage."""
+
+    def __call__(self, dataset: Folder, statistics: Folder, config: Any) -> Metrics: ...
+
+
+class Train(Protocol):
+    """Shape of a train stage."""
+
+    def __call__(self, dataset: Folder, statistics: Folder, model: Folder, config: Any) -> Metrics: ...
+
+
+class Evaluate(Protocol):
+    """Shape of an evaluate stage."""
+
+    def __call__(self, dataset: Folder, model: Folder, report: Folder, config: Any) -> Metrics: ...
+
+
+class Predict(Protocol):
+    """Shape of a predict stage."""
+
+    def __call__(self, source: Folder, model: Folder, predictions: Folder, config: Any) -> Metrics: ...
+
+
+if TYPE_CHECKING:
+    from hepml_core.event_images import convert, evaluate, generate, normalize, organize, predict, train
+
+    # A parameter with another name in one domain is a type error here.
+    _generate: tuple[Generate, ...] = (generate.generate,)
+    _convert: tuple[Convert, ...] = (convert.convert,)
+    _organize: tuple[Organize, ...] = (organize.organize,)
+    _normalize: tuple[Normalize, ...] = (normalize.normalize,)
+    _train: tuple[Train, ...] = (train.train,)
+    _evaluate: tuple[Evaluate, ...] = (evaluate.evaluate,)
+    _predict: tuple[Predict, ...] = (predict.predict,)
+
+
+def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: str) -> Metrics:
+    """Run ``hepml_core.<domain>.<stage>`` on the given folders, report and return its metrics.
+
+    Raises:
+        UnknownNameError: There is no such stage, domain, folder or setting; the message names the nearest one.
+        SettingError: A folder is missing or a setting has a wrong value.
+        HepmlError: What the stage itself says.
+    """
+    function = find_stage(stage, domain)
+    config = build_config(config_of(function), settings)
+    wanted = STAGES[stage].folders
+    for name in folders:
+        if name not in wanted:
+            raise UnknownNameError("folder", name, wanted, f"of {stage}")
+    missing = [name for name in wanted if not folders.get(name)]
+    if missing:
+        raise SettingError(f"{stage} {domain} needs the folder {' and '.join('--' + name for name in missing)}")
+    metrics: Metrics = function(**{name: open_folder(folder) for name, folder in folders.items()}, config=config)
+    report(metrics)
+    return metrics
+
+
+def find_stage(stage: str, domain: str) -> Callable[..., Any]:
+    """Return the function of a domain's stage.
+
+    Raises:
+        UnknownNameError: There is no such stage or domain.
+        DependencyError: The stage needs a package that is not installed.
+    """
+    if stage not in STAGES:
+        raise UnknownNameError("stage", stage, STAGES)
+    if domain not in domains():
+        raise UnknownNameError("domain", domain, domains())
+    try:
+        module = importlib.import_module(f"hepml_core.{domain}.{stage}")
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in PACKAGES:
+            raise
+        raise DependencyError(package, PACKAGES[package], f"{stage} {domain}") from error
+    function: Callable[..., Any] = getattr(module, stage)
+    return function
+
+
+def config_of(function: Callable[..., Any]) -> type[Config]:
+    """Return the config type that a stage's signature names."""
+    config_type: type[Config] = get_type_hints(function)["config"]
+    return config_type
+
+
+def domains() -> list[str]:
+    """Return the names of the domains."""
+    return sorted(
+        found.name
+        for found in pkgutil.iter_modules(hepml_core.__path__)
+        if found.ispkg and importlib.util.find_spec(f"hepml_core.{found.name}.config")
+    )
