@@ -85,7 +85,9 @@ def _help(stage: str, domain: str, docstring: str) -> str:
     """Show the folders and every setting with type, default and meaning."""
     shape = STAGES[stage]
     summary = " ".join(docstring.partition("\n\n")[0].split())
-    lines = [f"usage: hepml {stage} {domain} " + " ".join(f"--{name} PATH" for name in shape.folders) + " [name=value …]"]
+    lines = [
+        f"usage: hepml {stage} {domain} " + " ".join(f"--{name} PATH" for name in shape.folders) + " [name=value …]"
+    ]
     lines += ["", *textwrap.wrap(summary, WIDTH), "", "folders:"]
     lines += [f"  --{name:<12} read" for name in shape.reads]
     lines += [f"  --{shape.writes:<12} written", "", "settings:"]

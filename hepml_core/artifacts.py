@@ -220,6 +220,13 @@ class Output:
         self.files.write(name, content)
         self.keep(FileEntry(name, len(content), google_crc32c.value(content)), receipt=False)
 
+    def keep_written(self) -> None:
+        """List all files that lie in the folder and are not listed yet, for stages whose files others write."""
+        for found in self.files.walk():
+            if not found.name.startswith(".") and found.name not in self._entries:
+                crc32c = checksum(self.files, found.name, found.bytes)
+                self.keep(FileEntry(found.name, found.bytes, crc32c), receipt=False)
+
     def publish(
         self, *, metrics: Mapping[str, float], facts: Mapping[str, Any] | None = None, schema: Sequence[Column] = ()
     ) -> Manifest:

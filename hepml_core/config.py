@@ -51,7 +51,7 @@ def build_config(config_type: type[ConfigT], settings: Mapping[str, Any]) -> Con
     for name in settings:
         if name not in names:
             raise UnknownNameError("setting", name, names, f"of {config_type.__name__}")
-    return config_type(**{name: _coerce(value, hints[name], name) for name, value in settings.items()})
+    return config_type(**{name: coerce(value, hints[name], name) for name, value in settings.items()})
 
 
 def to_settings(config: Config) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _type_name(hint: Any) -> str:
     return "null" if hint is type(None) else str(hint.__name__)
 
 
-def _coerce(value: Any, hint: Any, name: str) -> Any:
+def coerce(value: Any, hint: Any, name: str) -> Any:
     """Turn a plain value into the type that the field declares, or refuse it."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
@@ -132,7 +132,7 @@ def _coerce_optional(value: Any, arguments: tuple[Any, ...], name: str) -> Any:
     if type(None) in arguments and (value is None or value in ("", "none", "None", "null")):
         return None
     (hint,) = (argument for argument in arguments if argument is not type(None))
-    return _coerce(value, hint, name)
+    return coerce(value, hint, name)
 
 
 def _coerce_tuple(value: Any, arguments: tuple[Any, ...], name: str) -> tuple[Any, ...]:
@@ -143,7 +143,7 @@ def _coerce_tuple(value: Any, arguments: tuple[Any, ...], name: str) -> tuple[An
     hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
     if len(hints) != len(value):
         raise SettingError(f"{name} must be a list of {len(hints)} values, got {len(value)}: {value!r}")
-    return tuple(_coerce(item, hint, f"{name}[{i}]") for i, (item, hint) in enumerate(zip(value, hints, strict=True)))
+    return tuple(coerce(item, hint, f"{name}[{i}]") for i, (item, hint) in enumerate(zip(value, hints, strict=True)))
 
 
 def _parse_list(text: str, name: str) -> Any:

@@ -101,16 +101,22 @@ class Predict(Protocol):
 
 
 if TYPE_CHECKING:
-    from hepml_core.event_images import convert, evaluate, generate, normalize, organize, predict, train
+    import hepml_core.event_images.convert as event_images_convert
+    import hepml_core.event_images.evaluate as event_images_evaluate
+    import hepml_core.event_images.generate as event_images_generate
+    import hepml_core.event_images.normalize as event_images_normalize
+    import hepml_core.event_images.organize as event_images_organize
+    import hepml_core.event_images.predict as event_images_predict
+    import hepml_core.event_images.train as event_images_train
 
     # A parameter with another name in one domain is a type error here.
-    _generate: tuple[Generate, ...] = (generate.generate,)
-    _convert: tuple[Convert, ...] = (convert.convert,)
-    _organize: tuple[Organize, ...] = (organize.organize,)
-    _normalize: tuple[Normalize, ...] = (normalize.normalize,)
-    _train: tuple[Train, ...] = (train.train,)
-    _evaluate: tuple[Evaluate, ...] = (evaluate.evaluate,)
-    _predict: tuple[Predict, ...] = (predict.predict,)
+    _generate: tuple[Generate, ...] = (event_images_generate.generate,)
+    _convert: tuple[Convert, ...] = (event_images_convert.convert,)
+    _organize: tuple[Organize, ...] = (event_images_organize.organize,)
+    _normalize: tuple[Normalize, ...] = (event_images_normalize.normalize,)
+    _train: tuple[Train, ...] = (event_images_train.train,)
+    _evaluate: tuple[Evaluate, ...] = (event_images_evaluate.evaluate,)
+    _predict: tuple[Predict, ...] = (event_images_predict.predict,)
 
 
 def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: str) -> Metrics:

@@ -76,13 +76,30 @@ def decode_example(payload: bytes) -> dict[str, list[Any]]:
     try:
         example = _example_type().FromString(payload)
     except DecodeError as error:
-        raise DataError(f"a record is not a tf.train.Example: {error}") from error
+        raise DataError(f"the record is not a tf.train.Example: {error}") from error
     features = example.features.feature
     decoded = {}
     for name in features:
         kind = features[name].WhichOneof("kind")
         decoded[name] = list(getattr(features[name], kind).value) if kind else []
     return decoded
+
+
+def bytes_features(payload: bytes, names: Sequence[str]) -> list[bytes]:
+    """Return bytes features of a ``tf.train.Example``, each of one value.
+
+    Raises:
+        DataError: The payload is no Example, or has no such feature.
+    """
+    try:
+        feature = _example_type().FromString(payload).features.feature
+    except DecodeError as error:
+        raise DataError(f"the record is not a tf.train.Example: {error}") from error
+    lists = [feature[name].bytes_list.value for name in names]
+    for name, values in zip(names, lists, strict=True):
+        if len(values) != 1:
+            raise DataError(f"the record has {len(values)} values of the feature {name!r}, not one")
+    return [values[0] for values in lists]
 
 
 class ShardWriter:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hepml_core.errors import SettingError
+from hepml_core.fit_config import FitConfig
 from hepml_core.splits import check_fractions
 
 
@@ -26,9 +27,9 @@ class GenerateConfig:
     """Bits per colour channel; the pictures of the experiment have 16."""
 
     seed: int = 0
-    """Seed of all chance; a picture depends on the seed, its class and its number alone."""
+    """Seed of all chance; a picture depends on it, its class and its number, and on no other picture."""
 
-    pileup_mean: float = 2.5
+    pileup_mean: float = 3.0
     """Mean number of further proton-proton interactions in a picture (Poisson); a nuisance common to all classes."""
 
     vertex_spread_cm: float = 5.0
@@ -90,8 +91,7 @@ class ConvertConfig:
     def __post_init__(self) -> None:
         if self.image_size < 0:
             raise SettingError(f"image_size must be 0 or a number of pixels, got {self.image_size}")
-        if self.records_per_shard < 1 or self.max_pixels < 1:
-            raise SettingError("records_per_shard and max_pixels must be at least 1")
+        check_positive(records_per_shard=self.records_per_shard, max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,8 +136,7 @@ class OrganizeConfig:
         check_fractions(self.train_fraction, self.valid_fraction, self.test_fraction)
         if len(set(self.categories)) != len(self.categories):
             raise SettingError(f"categories must differ, got {', '.join(self.categories)}")
-        if self.records_per_shard < 1:
-            raise SettingError(f"records_per_shard must be at least 1, got {self.records_per_shard}")
+        check_positive(records_per_shard=self.records_per_shard)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,3 +149,86 @@ class NormalizeConfig:
     def __post_init__(self) -> None:
         if self.max_samples < 0:
             raise SettingError(f"max_samples must be 0 or a number of pictures, got {self.max_samples}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig(FitConfig):
+    """Reference run: the small network from random weights; command, time and result are in the README."""
+
+    architecture: Literal["small", "densenet121", "densenet161", "densenet169", "densenet201"] = "small"
+    """Network: small is for laptops, DenseNets of 8 to 29 million parameters for GPUs."""
+
+    dropout: float = 0.0
+    """Share of the features that is left out at random while training."""
+
+    head_epochs: int = 0
+    """Epochs before the others in which only the classifier at the network's end learns; useful with start_weights."""
+
+    start_weights: str = ""
+    """Local .safetensors file of weights to start from (torchvision's names); the classifier itself starts fresh."""
+
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weight of a class in the loss: the same for every event, or such that every class weighs the same in total."""
+
+    def __post_init__(self) -> None:
+        FitConfig.__post_init__(self)
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.head_epochs < 0:
+            raise SettingError(f"head_epochs must not be negative, got {self.head_epochs}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """Reference run: all test pictures, 500 bootstrap replicas."""
+
+    batch_size: int = 64
+    """Pictures that are classified at once."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    replicas: int = 500
+    """Bootstrap replicas for the errors of the areas under the curves."""
+
+    confused_events: int = 12
+    """Pictures shown of events that the model is most sure of and wrong about."""
+
+    seed: int = 0
+    """Seed of the bootstrap."""
+
+    def __post_init__(self) -> None:
+        check_positive(batch_size=self.batch_size, replicas=self.replicas)
+        if self.confused_events < 0:
+            raise SettingError(f"confused_events must not be negative, got {self.confused_events}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PredictConfig:
+    """Reference run: every picture of a folder must be readable."""
+
+    batch_size: int = 64
+    """Pictures that are classified at once."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where to compute; auto takes a GPU if there is one."""
+
+    on_bad_input: Literal["fail", "skip"] = "fail"
+    """Stop at the first file that is no whole picture, or leave such files out and list them in the manifest."""
+
+    max_pixels: int = 50_000_000
+    """Largest picture that is accepted, in pixels."""
+
+    def __post_init__(self) -> None:
+        check_positive(batch_size=self.batch_size, max_pixels=self.max_pixels)
+
+
+def check_positive(**values: int) -> None:
+    """Refuse numbers below 1.
+
+    Raises:
+        SettingError: One is; the message names it.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise SettingError(f"{name} must be at least 1, got {value}")

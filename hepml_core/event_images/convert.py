@@ -72,6 +72,7 @@ def convert(source: Folder, shards: Folder, config: ConvertConfig) -> Mapping[st
         "channels": config.channels,
         "bits": max(part.bits for part in made),
         "storage": config.storage,
+        "image_size": config.image_size,
         "events": dict(sum((Counter(part.events) for part in made), Counter())),
         "skipped": [dataclasses.asdict(one) for one in sorted(bad, key=lambda one: one.file)],
         "duplicates": duplicates,

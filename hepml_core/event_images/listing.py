@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hepml_core.errors import DataError
-from hepml_core.storage import Folder
+from hepml_core.storage import FileStat, Folder
 from hepml_core.tfrecord import hash64
 
 log = logging.getLogger(__name__)
@@ -78,13 +78,13 @@ def list_classes(source: Folder, *, follow_links: bool) -> Listing:
     return Listing(files, sorted([*listing.bad, *empty], key=lambda bad: bad.file), f"{fingerprints:x}")
 
 
-def list_pictures(source: Folder) -> list[str]:
-    """List all files below a folder, sorted, whatever the folders in it are called.
+def list_pictures(source: Folder) -> list[FileStat]:
+    """List all files below a folder, sorted by name, whatever the folders in it are called.
 
     Raises:
         DataError: There is no such folder or nothing in it.
     """
-    files = [found.name for found in source.walk() if not _is_hidden(found.name)]
+    files = [found for found in source.walk() if not _is_hidden(found.name)]
     if not files:
         raise DataError(f"{source} holds no pictures")
     return files

@@ -64,7 +64,7 @@ def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping
     jobs = list(_plan(assignment, config))
     _make_shards(jobs, records, _relabel(manifest, categories), output)
     facts = {
-        **{name: manifest.facts[name] for name in ("height", "width", "channels", "bits", "storage")},
+        **{name: manifest.facts[name] for name in ("height", "width", "channels", "bits", "storage", "image_size")},
         "class_names": categories.names,
         "events": counts,
         "duplicates": _report_duplicates(records, assignment),
@@ -158,22 +158,22 @@ def _relabel(manifest: Manifest, categories: Categories) -> list[str]:
 
 def _make_shards(jobs: list[ShardJob], records: Records, names: list[str], output: Output) -> None:
     """Write the shards, several at once: reading, checksums and writing leave Python's lock."""
-    with progress("organize", sum(len(job.record_n) for job in jobs), "events") as bar:
-        with ThreadPoolExecutor(cores()) as pool:
-            done = (output.receipt(job.name) and output.receipt(index_name(job.name)) for job in jobs)
-            waiting = [
-                (job, None if whole else pool.submit(_make_shard, job, records, names, output.files))
-                for job, whole in zip(jobs, done, strict=True)
-            ]
-            try:
-                for job, future in waiting:
-                    if future:
-                        for entry in future.result():
-                            output.keep(entry)
-                    bar.advance(len(job.record_n))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+    events = sum(len(job.record_n) for job in jobs)
+    with progress("organize", events, "events") as bar, ThreadPoolExecutor(cores()) as pool:
+        done = (output.receipt(job.name) and output.receipt(index_name(job.name)) for job in jobs)
+        waiting = [
+            (job, None if whole else pool.submit(_make_shard, job, records, names, output.files))
+            for job, whole in zip(jobs, done, strict=True)
+        ]
+        try:
+            for job, future in waiting:
+                if future:
+                    for entry in future.result():
+                        output.keep(entry)
+                bar.advance(len(job.record_n))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _make_shard(job: ShardJob, records: Records, names: list[str], folder: Folder) -> list[FileEntry]:

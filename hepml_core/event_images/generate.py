@@ -1,0 +1,196 @@
+"""Write toy event displays as folders of pictures, one folder a class: data for whoever has none at hand."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+
+import imagecodecs
+
+from hepml_core.config import to_settings
+from hepml_core.errors import FolderError, HepmlError, UnknownNameError
+from hepml_core.event_images.config import GenerateConfig
+from hepml_core.event_images.displays import Picture, draw_display
+from hepml_core.event_images.physics import PROCESSES
+from hepml_core.progress import progress
+from hepml_core.storage import Folder, in_parallel, open_folder
+
+log = logging.getLogger(__name__)
+
+RECORD = "generate.json"
+"""File beside the class folders with the settings that the pictures depend on."""
+RECIPE = 1
+"""Counts changes that make other pictures from the same settings."""
+FREE_SETTINGS = ("classes", "events_per_class", "processes")
+"""Settings that may differ between two runs into one folder: they leave every single picture as it is."""
+
+PICTURES_PER_JOB = 25
+JOBS_PER_PROCESS = 4
+"""Fewer jobs than this are not worth the half second that a further process takes to start."""
+
+Job = tuple[str, range]
+"""A class and the numbers of its pictures."""
+
+
+def generate(source: Folder, config: GenerateConfig) -> dict[str, float]:
+    """Draw toy CMS-like event displays and write them as ``<class>/<class>_000000.png``.
+
+    A picture is a pure function of its class, its number and the settings, so a run that was killed goes on where it
+    stopped, with the same bytes; pictures that are there are not drawn again. The README tells the physics.
+
+    Args:
+        source: Folder to write to; empty, or with pictures of an earlier run with the same settings.
+        config: What to draw.
+
+    Returns:
+        The number of pictures in the folder (``pictures``) and of those, the ones drawn by this run (``drawn``).
+
+    Raises:
+        UnknownNameError: A class is no known process.
+        FolderError: The folder holds something else, or pictures of other settings. Nothing is deleted or replaced.
+        StorageError: The store refused a file.
+    """
+    for name in config.classes:
+        if name not in PROCESSES:
+            raise UnknownNameError("class", name, PROCESSES)
+    wanted = {
+        picture_name(name, number): (name, number)
+        for name in config.classes
+        for number in range(config.events_per_class)
+    }
+    missing = dict(wanted)
+    for name in _claim(source, config, wanted):
+        missing.pop(name, None)
+    jobs = _jobs(list(missing.values()))
+    processes = _count_processes(config, jobs)
+    log.info("drawing %d of %d pictures in %d processes", len(missing), len(wanted), processes)
+    start = time.monotonic()
+    with progress("generate", len(missing), "pictures") as bar, closing(_run(source, jobs, config, processes)) as done:
+        for drawn in done:
+            bar.advance(drawn)
+    log.info("%d pictures in %s, %.1f s", len(wanted), source, time.monotonic() - start)
+    return {"pictures": float(len(wanted)), "drawn": float(len(missing))}
+
+
+def picture_name(process: str, number: int) -> str:
+    """Return the name of a picture in the folder."""
+    return f"{process}/{process}_{number:06d}.png"
+
+
+def _claim(source: Folder, config: GenerateConfig, wanted: dict[str, tuple[str, int]]) -> list[str]:
+    """Return the wanted pictures that are there; refuse a folder of anything else; record the settings in a new one."""
+    found = {stat.name: stat.bytes for stat in source.walk()}
+    record = {"recipe": RECIPE, "settings": {k: v for k, v in to_settings(config).items() if k not in FREE_SETTINGS}}
+    if RECORD in found:
+        _require_same_settings(source, record)
+    foreign = sorted(name for name in found if name not in wanted and name != RECORD)
+    if foreign or (found and RECORD not in found):
+        example = (foreign or sorted(found))[0]
+        raise FolderError(
+            f"{source} holds {example}, which is not of this run."
+            " Name a new folder, or ask for no fewer classes and events than before."
+        )
+    if RECORD not in found:
+        source.write(RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    return [name for name, size in found.items() if size]
+
+
+def _require_same_settings(source: Folder, record: dict[str, object]) -> None:
+    """Refuse a folder whose pictures were drawn with other settings."""
+    try:
+        old = json.loads(source.read(RECORD))
+        settings, recipe = dict(old["settings"]), old["recipe"]
+    except (ValueError, KeyError, TypeError):
+        raise FolderError(f"{source}/{RECORD} is damaged: name a new folder, or delete this one") from None
+    new = record["settings"]
+    assert isinstance(new, dict)
+    differing = [
+        f"{key} {settings.get(key)} (now {new.get(key)})"
+        for key in sorted({*settings, *new})
+        if settings.get(key) != new.get(key)
+    ]
+    if recipe != RECIPE:
+        differing.append(f"recipe {recipe} (now {RECIPE})")
+    if differing:
+        raise FolderError(
+            f"{source} holds pictures of other settings: {', '.join(differing)}."
+            " Name a new folder, or the settings of the old run to go on with it."
+        )
+
+
+def _jobs(pictures: list[tuple[str, int]]) -> list[Job]:
+    """Group pictures that follow each other within a class."""
+    jobs: list[Job] = []
+    for name, number in pictures:
+        if jobs and jobs[-1][0] == name and jobs[-1][1].stop == number and len(jobs[-1][1]) < PICTURES_PER_JOB:
+            jobs[-1] = (name, range(jobs[-1][1].start, number + 1))
+        else:
+            jobs.append((name, range(number, number + 1)))
+    return jobs
+
+
+def _count_processes(config: GenerateConfig, jobs: list[Job]) -> int:
+    if config.processes:
+        return config.processes
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, math.ceil(len(jobs) / JOBS_PER_PROCESS)))
+
+
+def _run(source: Folder, jobs: list[Job], config: GenerateConfig, processes: int) -> Generator[int]:
+    """Do the jobs and yield how many pictures each wrote; a failed job stops the others."""
+    if processes == 1:
+        for job in jobs:
+            yield _draw_job(source, job, config)
+        return
+    # A forked process would inherit the locks of other threads in whatever state they are.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
+        futures = [pool.submit(_draw_job_at, str(source), job, config) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool:
+            raise HepmlError(
+                "a process that drew pictures was killed, perhaps for want of memory."
+                " Run again to go on; with processes=1 it needs least."
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Make a process of the pool end when its parent is killed; by itself it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _draw_job_at(address: str, job: Job, config: GenerateConfig) -> int:
+    return _draw_job(open_folder(address), job, config)
+
+
+def _draw_job(source: Folder, job: Job, config: GenerateConfig) -> int:
+    name, numbers = job
+    contents = {picture_name(name, number): encode(draw_display(name, number, config)) for number in numbers}
+    in_parallel(lambda name: source.write(name, contents[name]), contents)  # an object store answers slowly
+    return len(contents)
+
+
+def encode(picture_yxc: Picture) -> bytes:
+    """Encode a picture as PNG; run lengths suit black pictures with points and take a third of the default's time."""
+    strategy, no_filter = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.NO
+    return bytes(imagecodecs.png_encode(picture_yxc, level=1, strategy=strategy, filter=no_filter))

@@ -1,0 +1,57 @@
+"""Apply a model folder to pictures.
+
+Axes: e event, c class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepml_core.artifacts import Manifest, check_files, read_manifest
+from hepml_core.checkpoints import load_weights
+from hepml_core.errors import SettingError
+from hepml_core.event_images.batches import PictureBatch
+from hepml_core.event_images.train import WEIGHTS, build_model_of
+from hepml_core.storage import Folder
+
+
+class Classifier:
+    """A model folder, ready to classify.
+
+    Attributes:
+        manifest: The folder's manifest.
+        facts: Class names, picture shape and normalization.
+    """
+
+    def __init__(self, model: Folder, device: str) -> None:
+        """Load a model.
+
+        Raises:
+            FolderError: The folder is no whole model folder of this domain.
+            SettingError: A GPU was asked for and there is none.
+        """
+        self.manifest: Manifest = read_manifest(model, "model", "event_images")
+        check_files(model, self.manifest)
+        self.facts: Mapping[str, Any] = self.manifest.facts
+        self._device = _find_device(device)
+        self._network = build_model_of(self.facts)
+        load_weights(self._network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
+        self._network.to(self._device).eval()
+
+    def classify(self, batches: Iterable[PictureBatch]) -> Iterator[tuple[PictureBatch, NDArray[np.float64]]]:
+        """Yield each batch with its probabilities (e, c)."""
+        with torch.inference_mode():
+            for batch in batches:
+                logit_ec = self._network(torch.from_numpy(batch.image_byxc).to(self._device))
+                yield batch, logit_ec.double().softmax(1).cpu().numpy()
+
+
+def _find_device(device: str) -> torch.device:
+    if device == "gpu" and not torch.cuda.is_available():
+        raise SettingError("device=gpu was asked for, but no GPU is to be seen; device=auto takes what there is")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,351 @@
+"""How good a classifier is, in numbers with errors: accuracy, confusion matrix, ROC curves, areas under them.
+
+Axes: e event, c class, r bootstrap replica, p point on a curve, t threshold. Event weights may be negative, as those of
+simulated events are; what they make undefined (a class that weighs nothing) is told, not divided by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hepml_core.errors import DataError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+EVENTS_PER_BATCH = 1 << 17
+"""Resampled events held in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A number with its 68 % interval; NaN where it is not defined or its interval cannot be told."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def error(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    def __str__(self) -> str:
+        """Show two digits of the error and as many of the value."""
+        if math.isnan(self.value):
+            return "undefined"
+        if not self.error > 0:
+            return f"{self.value:.4f}"
+        digits = min(max(1 - math.floor(math.log10(self.error)), 0), 6)
+        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusionMatrix:
+    """Which class was taken for which: rows are true classes, columns predicted ones."""
+
+    count_cc: FloatArray
+    """Sums of weights; events where there are no weights."""
+    fraction_cc: FloatArray
+    """Rows divided by their sums; NaN in the row of a class that has no events."""
+
+
+@dataclass(frozen=True, slots=True)
+class RocCurve:
+    """Background efficiency against signal efficiency of the cuts ``score >= threshold``, from none to all accepted."""
+
+    false_positive_rate: FloatArray
+    true_positive_rate: FloatArray
+    threshold: FloatArray
+    """Falling; the first is infinite, the others are the distinct scores."""
+    auc: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingPoint:
+    """The tightest cut that keeps at least the asked part of the signal."""
+
+    signal_efficiency: float
+    background_efficiency: float
+    threshold: float
+
+    @property
+    def background_rejection(self) -> float:
+        """One over the background efficiency; infinite where no background is left."""
+        return 1 / self.background_efficiency if self.background_efficiency > 0 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class OneVsRest:
+    """Area under the ROC curve of each class against all others."""
+
+    auc_c: tuple[Measured, ...]
+    reason_c: tuple[str, ...]
+    """Why a class has no area or no error; empty where it has both."""
+    macro: Measured
+    """Plain mean over the classes that have an area."""
+
+
+def accuracy(label_e: ArrayLike, predicted_e: ArrayLike, weight_e: ArrayLike | None = None) -> Measured:
+    """Return the part of events whose predicted class is the true one.
+
+    The interval is Wilson's, which stays honest near 0 and 1; with weights it takes the effective number of events,
+    (sum w)^2 / sum w^2.
+
+    Raises:
+        DataError: There are no events, their weights sum to zero or less, or the lengths differ.
+    """
+    correct_e = _labels(label_e) == _labels(predicted_e, np.size(label_e))
+    weights_e = _weights(weight_e, len(correct_e))
+    total = weights_e.sum()
+    if total <= 0:
+        raise DataError("accuracy needs events whose weights sum to more than zero")
+    value = float(weights_e[correct_e].sum() / total)
+    events = float(total**2 / np.square(weights_e).sum())
+    inside = min(max(value, 0.0), 1.0)  # mixed signs of weights can lead beyond
+    centre = (inside + 0.5 / events) / (1 + 1 / events)
+    half = math.sqrt(inside * (1 - inside) / events + 0.25 / events**2) / (1 + 1 / events)
+    return Measured(value, min(centre - half, value), max(centre + half, value))
+
+
+def confusion_matrix(
+    label_e: ArrayLike, predicted_e: ArrayLike, classes: int, weight_e: ArrayLike | None = None
+) -> ConfusionMatrix:
+    """Count the events of each true and predicted class; both are indices below ``classes``.
+
+    Raises:
+        DataError: A class index is out of range or the lengths differ.
+    """
+    true_e = _labels(label_e, classes=classes)
+    guess_e = _labels(predicted_e, len(true_e), classes)
+    weights_e = _weights(weight_e, len(true_e))
+    count_cc: FloatArray = (
+        np.bincount(true_e * classes + guess_e, weights_e, classes**2).reshape(classes, classes).astype(np.float64)
+    )
+    total_c = count_cc.sum(axis=1, keepdims=True)
+    return ConfusionMatrix(
+        count_cc, np.divide(count_cc, total_c, out=np.full_like(count_cc, np.nan), where=total_c > 0)
+    )
+
+
+def roc_curve(score_e: ArrayLike, is_signal_e: ArrayLike, weight_e: ArrayLike | None = None) -> RocCurve:
+    """Scan the cut on a score; events with equal scores pass together.
+
+    Raises:
+        DataError: A score is not a number, or signal or background is missing (or weighs zero or less).
+    """
+    scores_e = _scores(score_e)
+    signal_e = _column(is_signal_e, len(scores_e), "is_signal_e").astype(np.bool_)
+    weights_e = _weights(weight_e, len(scores_e))
+    if lacking := _lacking(signal_e, weights_e):
+        raise DataError(f"no ROC curve: {lacking}")
+    order_e = np.argsort(-scores_e, kind="stable")
+    scores_e, signal_e, weights_e = scores_e[order_e], signal_e[order_e], weights_e[order_e]
+    last_t = np.append(np.flatnonzero(scores_e[1:] != scores_e[:-1]), len(scores_e) - 1)
+    true_p = np.append(0.0, np.cumsum(weights_e * signal_e)[last_t])
+    false_p = np.append(0.0, np.cumsum(weights_e * ~signal_e)[last_t])
+    true_p, false_p = true_p / true_p[-1], false_p / false_p[-1]
+    area = float(np.trapezoid(true_p, false_p))
+    return RocCurve(false_p, true_p, np.append(np.inf, scores_e[last_t]), area)
+
+
+def working_points(curve: RocCurve, signal_efficiencies: Sequence[float] = (0.5, 0.7, 0.9)) -> tuple[WorkingPoint, ...]:
+    """Find, for each signal efficiency, the tightest cut that reaches it."""
+    efficiency_p = np.maximum.accumulate(curve.true_positive_rate)  # negative weights can make it fall
+    found = np.searchsorted(efficiency_p, np.minimum(signal_efficiencies, efficiency_p[-1]))
+    return tuple(
+        WorkingPoint(float(curve.true_positive_rate[p]), float(curve.false_positive_rate[p]), float(curve.threshold[p]))
+        for p in found
+    )
+
+
+def roc_one_vs_rest(
+    probability_ec: ArrayLike, label_e: ArrayLike, weight_e: ArrayLike | None = None
+) -> tuple[RocCurve | None, ...]:
+    """Return the ROC curve of each class against all others; None where a side is missing.
+
+    Raises:
+        DataError: A probability is not a number, a label is out of range or the lengths differ.
+    """
+    scores_ec, labels_e, weights_e = _classified(probability_ec, label_e, weight_e)
+    return tuple(
+        None if _lacking(labels_e == c, weights_e) else roc_curve(scores_ec[:, c], labels_e == c, weights_e)
+        for c in range(scores_ec.shape[1])
+    )
+
+
+def auc_one_vs_rest(
+    probability_ec: ArrayLike,
+    label_e: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    weight_e: ArrayLike | None = None,
+    replicas: int = 200,
+) -> OneVsRest:
+    """Return the area under each class's ROC curve and their mean, with bootstrap errors.
+
+    Events are resampled with replacement, all classes from the same replica, so the error of the mean knows how the
+    classes move together. Scores are sorted once; a replica only changes how often each event counts. A class that is
+    perfectly separated gets the error 0: no resampling can show what the sample does not hold.
+
+    Args:
+        probability_ec: Score of each class; only the order of events matters.
+        label_e: True class of each event.
+        generator: Source of the replicas.
+        weight_e: Weight of each event.
+        replicas: Number of bootstrap replicas.
+
+    Raises:
+        DataError: A probability is not a number, a label is out of range or the lengths differ.
+    """
+    scores_ec, labels_e, weights_e = _classified(probability_ec, label_e, weight_e)
+    signal_ce = labels_e == np.arange(scores_ec.shape[1])[:, None]
+    lacking_c = [_lacking(signal_e, weights_e) for signal_e in signal_ce]
+    lonely_c = ["" if lacking else _lonely(signal_e) for lacking, signal_e in zip(lacking_c, signal_ce, strict=True)]
+    ranked_c = [
+        None if lacking else _rank(scores_e, signal_e)
+        for lacking, scores_e, signal_e in zip(lacking_c, scores_ec.T, signal_ce, strict=True)
+    ]
+    value_c = _areas(ranked_c, weights_e[None])[0]
+    area_rc = _replicate(ranked_c, weights_e, generator, replicas)
+    error_c = [math.nan if lonely else _spread(area_rc[:, c]) for c, lonely in enumerate(lonely_c)]
+    macro_error = math.nan if any(lonely_c) else _spread(_means(area_rc))
+    return OneVsRest(
+        auc_c=tuple(_measured(value, error) for value, error in zip(value_c, error_c, strict=True)),
+        reason_c=tuple(lacking or lonely for lacking, lonely in zip(lacking_c, lonely_c, strict=True)),
+        macro=_measured(_means(value_c[None])[0], macro_error),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """A class's signal and background (s, b: positions among the events) and how their scores compare."""
+
+    signal_s: IntArray
+    background_b: IntArray
+    """In rising order of the score."""
+    below_s: IntArray
+    """How many background events score less than each signal event."""
+    not_above_s: IntArray
+    """How many score no more than it."""
+
+    def area(self, weight_re: FloatArray) -> FloatArray:
+        """Return each replica's area: the part of signal-background pairs in right order, ties counted half."""
+        signal_rs = weight_re[:, self.signal_s]
+        sum_rb = np.zeros((len(weight_re), len(self.background_b) + 1))
+        np.cumsum(weight_re[:, self.background_b], axis=1, out=sum_rb[:, 1:])
+        below_rs = (sum_rb[:, self.below_s] + sum_rb[:, self.not_above_s]) / 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            area_r: FloatArray = np.einsum("rs,rs->r", signal_rs, below_rs) / (signal_rs.sum(axis=1) * sum_rb[:, -1])
+        return area_r
+
+
+def _rank(score_e: FloatArray, signal_e: BoolArray) -> _Ranked:
+    order_e = np.argsort(score_e, kind="stable")
+    signal_s, background_b = order_e[signal_e[order_e]], order_e[~signal_e[order_e]]
+    rising_b, score_s = score_e[background_b], score_e[signal_s]
+    below_s = np.searchsorted(rising_b, score_s, side="left")
+    return _Ranked(signal_s, background_b, below_s, np.searchsorted(rising_b, score_s, side="right"))
+
+
+def _replicate(
+    ranked_c: Sequence[_Ranked | None], weight_e: FloatArray, generator: np.random.Generator, replicas: int
+) -> FloatArray:
+    events = len(weight_e)
+    batch = max(1, EVENTS_PER_BATCH // events)
+    areas = [np.empty((0, len(ranked_c)))]
+    for start in range(0, replicas, batch):
+        size = min(batch, replicas - start)
+        drawn_re = generator.integers(events, size=(size, events)) + events * np.arange(size)[:, None]
+        count_re = np.bincount(drawn_re.ravel(), minlength=size * events).reshape(size, events)
+        areas.append(_areas(ranked_c, count_re * weight_e))
+    return np.concatenate(areas)
+
+
+def _areas(ranked_c: Sequence[_Ranked | None], weight_re: FloatArray) -> FloatArray:
+    nothing_r = np.full(len(weight_re), np.nan)
+    return np.stack([ranked.area(weight_re) if ranked else nothing_r for ranked in ranked_c], axis=1)
+
+
+def _means(area_rc: FloatArray) -> FloatArray:
+    """Return each row's mean over what is finite, NaN where nothing is."""
+    finite_rc = np.isfinite(area_rc)
+    count_r = finite_rc.sum(axis=1)
+    means_r: FloatArray = np.where(finite_rc, area_rc, 0.0).sum(axis=1) / np.where(count_r, count_r, np.nan)
+    return means_r
+
+
+def _spread(area_r: FloatArray) -> float:
+    finite_r = area_r[np.isfinite(area_r)]
+    return float(finite_r.std(ddof=1)) if len(finite_r) > 1 else math.nan
+
+
+def _measured(value: float, error: float) -> Measured:
+    return Measured(float(value), float(value) - error, float(value) + error)
+
+
+def _lacking(signal_e: BoolArray, weight_e: FloatArray) -> str:
+    """Say which side of a comparison is missing; nothing where both are there."""
+    for side_e, name in ((signal_e, "of this class"), (~signal_e, "of any other class")):
+        if not side_e.any():
+            return f"there are no events {name}"
+        if not weight_e[side_e].sum() > 0:
+            return f"the weights of the events {name} do not sum to more than zero"
+    return ""
+
+
+def _lonely(signal_e: BoolArray) -> str:
+    """Say that a bootstrap cannot tell the error because a side is a single event, which is equal in all replicas."""
+    signal = int(signal_e.sum())
+    return "a single event gives no error" if min(signal, len(signal_e) - signal) == 1 else ""
+
+
+def _classified(
+    probability_ec: ArrayLike, label_e: ArrayLike, weight_e: ArrayLike | None
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    scores_ec = np.asarray(probability_ec, dtype=np.float64)
+    if scores_ec.ndim != 2 or not scores_ec.size:
+        raise DataError(f"probabilities must be events x classes, got the shape {scores_ec.shape}")
+    _scores(scores_ec.ravel())
+    labels_e = _labels(label_e, len(scores_ec), scores_ec.shape[1])
+    return scores_ec, labels_e, _weights(weight_e, len(scores_ec))
+
+
+def _scores(score_e: ArrayLike) -> FloatArray:
+    scores_e = np.asarray(score_e, dtype=np.float64)
+    wrong = int(np.isnan(scores_e).sum())
+    if wrong:
+        raise DataError(f"{wrong} of {scores_e.size} scores are not a number")
+    return _column(scores_e, len(scores_e), "score_e")
+
+
+def _labels(label_e: ArrayLike, events: int | None = None, classes: int | None = None) -> IntArray:
+    labels_e = _column(label_e, np.size(label_e) if events is None else events, "label_e")
+    if labels_e.size and labels_e.dtype.kind not in "iub":
+        raise DataError(f"class indices must be whole numbers, got {labels_e.dtype}")
+    if classes is not None and labels_e.size and not 0 <= labels_e.min() <= labels_e.max() < classes:
+        raise DataError(f"class indices must be 0 to {classes - 1}, got {labels_e.min()} to {labels_e.max()}")
+    return labels_e.astype(np.int64)
+
+
+def _weights(weight_e: ArrayLike | None, events: int) -> FloatArray:
+    if weight_e is None:
+        return np.ones(events)
+    weights_e: FloatArray = _column(weight_e, events, "weight_e").astype(np.float64)
+    if not np.isfinite(weights_e).all():
+        raise DataError(f"{int((~np.isfinite(weights_e)).sum())} of {events} event weights are not finite")
+    return weights_e
+
+
+def _column(values_e: ArrayLike, events: int, name: str) -> NDArray[Any]:
+    column_e = np.asarray(values_e)
+    if column_e.shape != (events,):
+        raise DataError(f"{name} must have one value for each of {events} events, got the shape {column_e.shape}")
+    return column_e

@@ -1,0 +1,1 @@
+"""Kubeflow pipelines: one file a domain. ``python -m pipelines compile|run|submit <domain>``."""

@@ -1,0 +1,141 @@
+"""``python -m pipelines compile|run|submit <domain> name=value``: a pipeline as a file, here, or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pipelines
+from hepml_core.config import coerce
+from hepml_core.errors import HepmlError, SettingError, StorageError, UnknownNameError
+
+VERBS = {
+    "compile": "write the pipelines of a domain as YAML",
+    "run": "run a domain's pipeline here, each stage in a process; on toy data unless source=FOLDER is given",
+    "submit": "start a domain's pipeline on a Kubeflow cluster",
+}
+NOT_DOMAINS = ("accelerators", "live", "local_run", "__main__")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line asks; return the exit status (2 for what the user can mend, 1 for a failed run)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(_overview())  # noqa: T201
+            return 0
+        if words[0] not in VERBS:
+            raise UnknownNameError("verb", words[0], VERBS)
+        return _ACTS[words[0]](_parser(words[0]).parse_intermixed_args(words[1:]))
+    except HepmlError as error:
+        print(f"pipelines: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("pipelines: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def domains() -> list[str]:
+    """Return the domains that have a pipeline."""
+    return sorted(found.name for found in pkgutil.iter_modules(pipelines.__path__) if found.name not in NOT_DOMAINS)
+
+
+def pipelines_of(domain: str) -> dict[str, Any]:
+    """Return a domain's pipelines by name: ``<domain>`` for data at hand, ``<domain>_toy`` for generated ones.
+
+    Raises:
+        UnknownNameError: There is no such domain.
+    """
+    if domain not in domains():
+        raise UnknownNameError("domain", domain, domains())
+    module = importlib.import_module(f"pipelines.{domain}")
+    return {name: getattr(module, name) for name in (domain, f"{domain}_toy")}
+
+
+def choose_pipeline(domain: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """Return the pipeline for ``name=value`` words, and the values as its parameters want them.
+
+    Raises:
+        UnknownNameError: There is no such domain or parameter; the message names the nearest one.
+        SettingError: A value does not fit its parameter.
+    """
+    settings = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator:
+            raise SettingError(f"parameters are given as name=value, got {word!r}")
+        settings[name] = value
+    own, toy = pipelines_of(domain).values()
+    pipeline = own if "source" in settings else toy
+    parameters = inspect.signature(pipeline.pipeline_func).parameters
+    for name in settings:
+        if name not in parameters:
+            raise UnknownNameError("parameter", name, parameters, f"of the pipeline {pipeline.name}")
+    return pipeline, {name: coerce(value, parameters[name].annotation, name) for name, value in settings.items()}
+
+
+def _overview() -> str:
+    lines = ["usage: python -m pipelines <verb> <domain> [options] [name=value …]", ""]
+    lines += [f"  {verb:<8} {meaning}" for verb, meaning in VERBS.items()]
+    return "\n".join([*lines, "", f"domains: {', '.join(domains())}"])
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m pipelines {verb}", description=VERBS[verb], allow_abbrev=False)
+    parser.add_argument("domain", help=", ".join(domains()))
+    if verb == "compile":
+        parser.add_argument("--out", default="compiled", help="folder for the YAML files (default: compiled)")
+        return parser
+    parser.add_argument("settings", nargs="*", metavar="name=value", help="parameters of the pipeline")
+    if verb == "run":
+        parser.add_argument("--root", default="runs", help="folder for the results (default: runs)")
+    else:
+        parser.add_argument("--host", required=True, help="address of the Kubeflow Pipelines API")
+        parser.add_argument("--experiment", default="hepml", help="experiment to run in (default: hepml)")
+        parser.add_argument("--pipeline-root", help="where artifacts go, for example gs://bucket/prefix")
+    return parser
+
+
+def _compile(given: argparse.Namespace) -> int:
+    from kfp import compiler
+
+    for name, pipeline in pipelines_of(given.domain).items():
+        path = Path(given.out, f"{name}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        compiler.Compiler().compile(pipeline, str(path))
+        print(path)  # noqa: T201
+    return 0
+
+
+def _run(given: argparse.Namespace) -> int:
+    from pipelines.local_run import run_here
+
+    pipeline, values = choose_pipeline(given.domain, given.settings)
+    return run_here(pipeline, values, Path(given.root, given.domain))
+
+
+def _submit(given: argparse.Namespace) -> int:
+    import kfp
+    from urllib3.exceptions import HTTPError
+
+    pipeline, values = choose_pipeline(given.domain, given.settings)
+    try:
+        run = kfp.Client(host=given.host).create_run_from_pipeline_func(
+            pipeline, arguments=values, experiment_name=given.experiment, pipeline_root=given.pipeline_root
+        )
+    except (HTTPError, OSError) as error:
+        raise StorageError(f"cannot reach Kubeflow Pipelines at {given.host}: {error}") from error
+    print(f"{given.host.rstrip('/')}/#/runs/details/{run.run_id}")  # noqa: T201
+    return 0
+
+
+_ACTS = {"compile": _compile, "run": _run, "submit": _submit}
+
+if __name__ == "__main__":
+    sys.exit(main())

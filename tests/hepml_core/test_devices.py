@@ -1,0 +1,85 @@
+"""Chance, feeding and the choice of processes."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from hepml_core.devices import Batch, Feed, seeded
+from hepml_core.errors import TrainingError
+from hepml_core.meters import Watch, check_loss_scale
+
+CPU = torch.device("cpu")
+
+
+def test_seeds_give_the_same_numbers_and_leave_the_global_state() -> None:
+    before = torch.get_rng_state()
+    drawn = []
+    for seed in ((1, 2), (1, 2), (2, 1)):
+        with seeded(*seed):
+            drawn.append(torch.rand(3))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def numbers(count: int, seconds: float = 0.0) -> Iterator[Batch]:
+    for number in range(count):
+        time.sleep(seconds)
+        yield {"number": torch.tensor([number])}
+
+
+def test_a_feed_keeps_the_order_and_loses_nothing() -> None:
+    assert [int(batch["number"]) for batch in Feed(numbers(20), CPU)] == list(range(20))
+
+
+def test_batches_are_drawn_while_the_device_computes() -> None:
+    feed = Feed(numbers(10, 0.02), CPU)
+    start = time.perf_counter()
+    for _ in feed:
+        time.sleep(0.02)
+    assert time.perf_counter() - start < 0.38
+    assert feed.waited < 0.2
+
+
+def test_a_failure_while_drawing_reaches_the_loop() -> None:
+    def failing() -> Iterator[Batch]:
+        yield from numbers(1)
+        raise OSError("the store is gone")
+
+    with pytest.raises(OSError, match="the store is gone"):
+        list(Feed(failing(), CPU))
+
+
+def test_a_loop_that_stops_leaves_no_thread() -> None:
+    before = threading.active_count()
+    for _ in Feed(numbers(100), CPU):
+        break
+    assert threading.active_count() == before
+
+
+def test_the_watch_names_the_first_bad_step_though_it_looks_late() -> None:
+    watch = Watch(3, torch.device("meta"), 0.1)
+    losses = [1.0, 0.9, 0.8, float("nan"), float("nan")]
+    for loss in losses:
+        watch.look(torch.tensor(loss), torch.tensor(1.0))
+    with pytest.raises(TrainingError, match="the loss is not finite in epoch 3, step 4"):
+        watch.check()
+
+
+def test_a_gradient_that_need_not_be_finite_is_not_looked_at() -> None:
+    watch = Watch(1, CPU, 0.1)
+    watch.look(torch.tensor(1.0), None)
+    with pytest.raises(TrainingError, match="the gradient"):
+        watch.look(torch.tensor(1.0), torch.tensor(float("inf")))
+
+
+def test_a_loss_scale_that_fell_to_nothing_ends_the_fit() -> None:
+    check_loss_scale({}, 1)
+    check_loss_scale({"scale": 1.0}, 1)
+    with pytest.raises(TrainingError, match="bf16"):
+        check_loss_scale({"scale": 2.0**-30}, 1)
