@@ -187,8 +187,8 @@ class LocalFolder(Folder):
                 yield path
             with disk_errors(f"cannot write {target}"):
                 path.chmod(0o644)
-                _flush_to_disk(path)
                 if only_new:
+                    _flush_to_disk(path)
                     os.link(path, target)
                 else:
                     path.replace(target)
@@ -292,7 +292,10 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 def _flush_to_disk(path: Path) -> None:
-    """Bring the content to the disk before the rename: else a power cut could leave a torn file under the name."""
+    """Bring the content to the disk before its name: what declares other files whole must survive a power cut whole.
+
+    Other files need no such wait: they are held against the checksums of a manifest.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

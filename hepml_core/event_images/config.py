@@ -41,9 +41,6 @@ class GenerateConfig:
     noise_hits: float = 60.0
     """Mean number of noise hits in a picture (Poisson), over strips, calorimeters and muon chambers."""
 
-    processes: int = 0
-    """Processes to draw with, 0 for one per usable core; the pictures do not depend on it."""
-
     def __post_init__(self) -> None:
         if not self.classes:
             raise SettingError("classes must name at least one process")
@@ -55,7 +52,7 @@ class GenerateConfig:
             raise SettingError(f"events_per_class must be at least 1, got {self.events_per_class}")
         if not 0 < self.field_tesla <= 20:
             raise SettingError(f"field_tesla must be above 0 and at most 20 T, got {self.field_tesla}")
-        for name in ("seed", "pileup_mean", "vertex_spread_cm", "noise_hits", "processes"):
+        for name in ("seed", "pileup_mean", "vertex_spread_cm", "noise_hits"):
             if not getattr(self, name) >= 0:
                 raise SettingError(f"{name} must not be negative, got {getattr(self, name)}")
 

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import multiprocessing
-import os
-import threading
-import time
-from collections.abc import Generator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from functools import partial
 
 import imagecodecs
 
 from hepml_core.config import to_settings
-from hepml_core.errors import FolderError, HepmlError, UnknownNameError
+from hepml_core.errors import FolderError, UnknownNameError
 from hepml_core.event_images.config import GenerateConfig
 from hepml_core.event_images.displays import Picture, draw_display
 from hepml_core.event_images.physics import PROCESSES
+from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
 from hepml_core.storage import Folder, in_parallel, open_folder
 
@@ -30,12 +23,10 @@ RECORD = "generate.json"
 """File beside the class folders with the settings that the pictures depend on."""
 RECIPE = 1
 """Counts changes that make other pictures from the same settings."""
-FREE_SETTINGS = ("classes", "events_per_class", "processes")
+FREE_SETTINGS = ("classes", "events_per_class")
 """Settings that may differ between two runs into one folder: they leave every single picture as it is."""
 
 PICTURES_PER_JOB = 25
-JOBS_PER_PROCESS = 4
-"""Fewer jobs than this are not worth the half second that a further process takes to start."""
 
 Job = tuple[str, range]
 """A class and the numbers of its pictures."""
@@ -71,13 +62,10 @@ def generate(source: Folder, config: GenerateConfig) -> dict[str, float]:
     for name in _claim(source, config, wanted):
         missing.pop(name, None)
     jobs = _jobs(list(missing.values()))
-    processes = _count_processes(config, jobs)
-    log.info("drawing %d of %d pictures in %d processes", len(missing), len(wanted), processes)
-    start = time.monotonic()
-    with progress("generate", len(missing), "pictures") as bar, closing(_run(source, jobs, config, processes)) as done:
-        for drawn in done:
+    log.info("drawing %d of %d pictures", len(missing), len(wanted))
+    with progress("generate", len(missing), "pictures") as bar:
+        for drawn in in_processes(partial(_draw, str(source), config), jobs):
             bar.advance(drawn)
-    log.info("%d pictures in %s, %.1f s", len(wanted), source, time.monotonic() - start)
     return {"pictures": float(len(wanted)), "drawn": float(len(missing))}
 
 
@@ -138,52 +126,9 @@ def _jobs(pictures: list[tuple[str, int]]) -> list[Job]:
     return jobs
 
 
-def _count_processes(config: GenerateConfig, jobs: list[Job]) -> int:
-    if config.processes:
-        return config.processes
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, math.ceil(len(jobs) / JOBS_PER_PROCESS)))
-
-
-def _run(source: Folder, jobs: list[Job], config: GenerateConfig, processes: int) -> Generator[int]:
-    """Do the jobs and yield how many pictures each wrote; a failed job stops the others."""
-    if processes == 1:
-        for job in jobs:
-            yield _draw_job(source, job, config)
-        return
-    # A forked process would inherit the locks of other threads in whatever state they are.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
-        futures = [pool.submit(_draw_job_at, str(source), job, config) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool:
-            raise HepmlError(
-                "a process that drew pictures was killed, perhaps for want of memory."
-                " Run again to go on; with processes=1 it needs least."
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Make a process of the pool end when its parent is killed; by itself it would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _draw_job_at(address: str, job: Job, config: GenerateConfig) -> int:
-    return _draw_job(open_folder(address), job, config)
-
-
-def _draw_job(source: Folder, job: Job, config: GenerateConfig) -> int:
+def _draw(address: str, config: GenerateConfig, job: Job) -> int:
+    """Draw and write the pictures of a job; return how many."""
+    source = open_folder(address)
     name, numbers = job
     contents = {picture_name(name, number): encode(draw_display(name, number, config)) for number in numbers}
     in_parallel(lambda name: source.write(name, contents[name]), contents)  # an object store answers slowly
