@@ -1,14 +1,15 @@
 """The stages, the one shape each has, and how one is run.
 
-A stage of a domain is the function ``hepml_core.<domain>.<stage>.<stage>``. It reads and writes folders (see artifacts), takes
-a frozen config and returns metrics. The Kubeflow components, ``hepml <stage> <domain>`` and the tests all call it through
-``run_stage``. Domains are found by name at run time, so that an image without torch can convert.
+A stage of a domain is the function ``hepml_core.<domain>.<stage>.<stage>``. It reads and writes folders (see
+artifacts), takes a frozen config and returns metrics. The Kubeflow components, ``hepml <stage> <domain>`` and the tests
+all call it through ``run_stage``. Domains are found by name at run time, so that an image without torch can convert.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -127,6 +128,9 @@ def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: s
         SettingError: A folder is missing or a setting has a wrong value.
         HepmlError: What the stage itself says.
     """
+    # Cores that wait actively for a neighbour's work stall those that do it, where decoding, training and other
+    # programs share them. OpenMP reads this when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     function = find_stage(stage, domain)
     config = build_config(config_of(function), settings)
     wanted = STAGES[stage].folders

@@ -68,15 +68,11 @@ def tasks_of(spec: Any, component: Any) -> list[str]:
 
 @contextlib.contextmanager
 def _child_environment() -> Iterator[None]:
-    """Have the stages speak often, for the live view; and let two libraries that each use all cores share them."""
-    added = {INTERVAL_VARIABLE: PROGRESS_SECONDS, "OMP_WAIT_POLICY": "PASSIVE"}
-    before = {name: os.environ.get(name) for name in added}
-    os.environ.update(added)
+    """Have the stages speak often, for the live view."""
+    before = os.environ.get(INTERVAL_VARIABLE)
+    os.environ[INTERVAL_VARIABLE] = before or PROGRESS_SECONDS
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        if before is None:
+            del os.environ[INTERVAL_VARIABLE]

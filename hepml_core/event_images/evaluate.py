@@ -33,6 +33,7 @@ from hepml_core.plots import Picture, plot_confusion, plot_history, plot_picture
 from hepml_core.progress import progress
 from hepml_core.provenance import describe_run
 from hepml_core.report import Report
+from hepml_core.splits import SPLITS
 from hepml_core.storage import Folder
 
 log = logging.getLogger(__name__)
@@ -248,7 +249,7 @@ def _load(pictures: PictureSet, record_n: NDArray[np.int64]) -> dict[int, NDArra
 
 def _add_dataset(page: Report, manifest: Manifest, classifier: Classifier) -> None:
     facts = manifest.facts
-    splits = facts["events"]
+    splits = {split: facts["events"][split] for split in SPLITS}
     page.add_table(
         "dataset",
         ["class", *splits],

@@ -20,10 +20,9 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ConnectionClosedError
 from moto.server import ThreadedMotoServer
 
-from hepml_core import buckets, s3
 from hepml_core.errors import DependencyError, StorageError
-from hepml_core.gcs import GoogleBucket
-from hepml_core.storage import Folder, open_folder
+from hepml_core.storage import Folder, buckets, open_folder, s3
+from hepml_core.storage.gcs import GoogleBucket
 from tests.gcs_emulator import Fault, GcsEmulator
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
@@ -350,7 +349,7 @@ def test_trying_again_ends_in_time_with_one_sentence(
 def test_a_store_that_does_not_answer_is_not_waited_for_without_end(
     gs: Folder, store: GcsEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hepml_core.gcs.TIMEOUT_SECONDS", (1.0, 0.2))
+    monkeypatch.setattr("hepml_core.storage.gcs.TIMEOUT_SECONDS", (1.0, 0.2))
     gs.write("a", CONTENT)
     store.faults.append(Fault("slow", seconds=1.0))
     assert gs.read("a") == CONTENT

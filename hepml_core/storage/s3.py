@@ -1,7 +1,5 @@
 """Buckets of Amazon S3 and of stores that speak its language (MinIO, Ceph); the only door to boto3."""
 
-# ruff: noqa: D102 - the methods are described once, in Bucket
-
 from __future__ import annotations
 
 import functools
@@ -10,7 +8,8 @@ from typing import Any, ClassVar
 
 import google_crc32c
 
-from hepml_core.buckets import (
+from hepml_core.errors import DependencyError
+from hepml_core.storage.buckets import (
     TIMEOUT_SECONDS,
     WRITER_TAG,
     Bucket,
@@ -23,7 +22,6 @@ from hepml_core.buckets import (
     from_base64,
     to_base64,
 )
-from hepml_core.errors import DependencyError
 
 CRC32C_TAG = "hepml-crc32c"
 """Metadata of an object: its CRC32C, as S3 keeps none of a whole object that came in parts."""

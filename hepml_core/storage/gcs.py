@@ -1,7 +1,5 @@
 """Buckets of Google Cloud Storage; the only door to google-cloud-storage."""
 
-# ruff: noqa: D102 - the methods are described once, in Bucket
-
 from __future__ import annotations
 
 import functools
@@ -13,7 +11,8 @@ from urllib.parse import quote
 
 import google_crc32c
 
-from hepml_core.buckets import (
+from hepml_core.errors import DependencyError
+from hepml_core.storage.buckets import (
     TIMEOUT_SECONDS,
     WRITER_TAG,
     Bucket,
@@ -26,7 +25,6 @@ from hepml_core.buckets import (
     from_base64,
     to_base64,
 )
-from hepml_core.errors import DependencyError
 
 
 class GoogleBucket(Bucket):

@@ -123,7 +123,7 @@ def open_folder(address: str | os.PathLike[str]) -> Folder:
     scheme, separator, rest = text.partition("://")
     if scheme in ("gs", "s3") and separator:
         # Lazily: most runs stay on a disk, and the modules of the stores import this one.
-        from hepml_core.object_stores import open_object_folder
+        from hepml_core.storage.object_stores import open_object_folder
 
         return open_object_folder(scheme, rest)
     if scheme == "file":

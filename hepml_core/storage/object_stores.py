@@ -1,7 +1,5 @@
 """Folders in object stores, made of the requests of a Bucket; ``storage.open_folder`` opens them."""
 
-# ruff: noqa: D102 - the methods of ObjectFolder are described once, in Folder
-
 from __future__ import annotations
 
 import contextlib
@@ -15,12 +13,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hepml_core import buckets
-from hepml_core.buckets import Bucket, ObjectHead, PreconditionError, crc32c_of
 from hepml_core.errors import StorageError
-from hepml_core.gcs import GoogleBucket
-from hepml_core.s3 import S3Bucket
-from hepml_core.storage import FileStat, Folder, LocalFolder, check_name, disk_errors, full_disk_errors, in_parallel
+from hepml_core.storage import buckets
+from hepml_core.storage.buckets import Bucket, ObjectHead, PreconditionError, crc32c_of
+from hepml_core.storage.folders import (
+    FileStat,
+    Folder,
+    LocalFolder,
+    check_name,
+    disk_errors,
+    full_disk_errors,
+    in_parallel,
+)
+from hepml_core.storage.gcs import GoogleBucket
+from hepml_core.storage.s3 import S3Bucket
 
 log = logging.getLogger(__name__)
 
