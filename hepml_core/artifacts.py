@@ -21,15 +21,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import google_crc32c
+from crc32c import crc32c as extend_crc32c
 
 from hepml_core.config import Config, to_settings
 from hepml_core.errors import FolderError
-from hepml_core.storage import Folder, open_folder
+from hepml_core.storage import Folder, in_parallel, open_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -92,8 +94,9 @@ class Manifest:
 
     @property
     def digest(self) -> str:
-        """Identify the content, wherever it lies."""
-        return _digest({**dataclasses.asdict(self), "root": ""})
+        """Identify the content, wherever it lies: settings named ``…_root`` say where, and do not count."""
+        settings = {name: value for name, value in self.settings.items() if not name.endswith("_root")}
+        return _digest({**dataclasses.asdict(self), "root": "", "settings": settings})
 
     def shards(self, split: str = "") -> list[FileEntry]:
         """Return the files that hold records of a split."""
@@ -135,24 +138,26 @@ def check_files(folder: Folder, manifest: Manifest) -> None:
     """
     where = files_of(folder, manifest)
     remedy = f"restore it or run {STAGE_OF_KIND[manifest.kind]} again"
-    for entry in manifest.files:
+
+    def check(entry: FileEntry) -> None:
         found = where.stat(entry.name)
         if found is None:
             raise FolderError(f"{where}/{entry.name} is missing: {remedy}")
         if found.bytes != entry.bytes:
-            raise FolderError(
-                f"{where}/{entry.name} has {found.bytes} bytes, its manifest says {entry.bytes}: {remedy}"
-            )
+            promised = f"its manifest says {entry.bytes}"
+            raise FolderError(f"{where}/{entry.name} has {found.bytes} bytes, {promised}: {remedy}")
         crc32c = found.crc32c if found.crc32c is not None else checksum(where, entry.name, entry.bytes)
         if crc32c != entry.crc32c:
             raise FolderError(f"{where}/{entry.name} was changed after it was made (its checksum differs): {remedy}")
+
+    in_parallel(check, manifest.files)
 
 
 def checksum(folder: Folder, name: str, size: int) -> int:
     """Return the CRC32C of a file, read in blocks."""
     crc32c = 0
     for start in range(0, size, BLOCK_BYTES):
-        crc32c = google_crc32c.extend(crc32c, folder.read(name, start, min(start + BLOCK_BYTES, size)))
+        crc32c = extend_crc32c(folder.read(name, start, min(start + BLOCK_BYTES, size)), crc32c)
     return crc32c
 
 
@@ -186,6 +191,8 @@ class Output:
         self.plan = _digest([FORMAT, kind, domain, self._settings, self._inputs])
         self._root = f"{root.rstrip('/')}/{kind}-{self.plan[:12]}" if root else ""
         self.files = open_folder(self._root) if root else folder
+        if root and self.files.path:
+            self._root = str(self.files.path.absolute())  # a later stage may run in another directory
         self._receipts = self.files / ".unfinished"
         self._entries: dict[str, FileEntry] = {}
         self.finished = self._find_finished()
@@ -195,18 +202,18 @@ class Output:
     def receipt(self, name: str) -> tuple[FileEntry, dict[str, Any]] | None:
         """Return the entry and notes of a file that an earlier, killed run left whole, or None."""
         try:
-            noted = json.loads(self._receipts.read(f"{name}.json"))
-            entry = FileEntry(**noted["file"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            noted = _checked(json.loads(self._receipts.read(f"{name}.json")))
+            entry, notes = FileEntry(**_checked(noted["file"])), noted["notes"]
+        except (FileNotFoundError, *_DAMAGE):
             return None
         found = self.files.stat(name)
-        if found is None or found.bytes != entry.bytes:
+        if entry.name != name or found is None or found.bytes != entry.bytes:
             return None
         crc32c = found.crc32c if found.crc32c is not None else checksum(self.files, name, entry.bytes)
         if crc32c != entry.crc32c:
             return None
         self._entries[name] = entry
-        return entry, noted["notes"]
+        return entry, notes
 
     def keep(self, entry: FileEntry, notes: Mapping[str, Any] | None = None, *, receipt: bool = True) -> None:
         """List a finished file in the manifest to come; leave a receipt for a run that must go on from here."""
@@ -218,7 +225,7 @@ class Output:
     def write(self, name: str, content: bytes) -> None:
         """Write a small file and list it."""
         self.files.write(name, content)
-        self.keep(FileEntry(name, len(content), google_crc32c.value(content)), receipt=False)
+        self.keep(FileEntry(name, len(content), extend_crc32c(content)), receipt=False)
 
     def keep_written(self) -> None:
         """List all files that lie in the folder and are not listed yet, for stages whose files others write."""
@@ -254,7 +261,8 @@ class Output:
         for receipt in list(self._receipts.walk()):
             self._receipts.delete(receipt.name)
         if self._receipts.path:
-            self._receipts.path.rmdir()
+            # With what a killed process left behind there; another writer of the same plan may have been quicker.
+            shutil.rmtree(self._receipts.path, ignore_errors=True)
         return manifest
 
     def _find_finished(self) -> Manifest | None:
@@ -267,7 +275,7 @@ class Output:
     def _find_unfinished(self) -> None:
         """Note the plan; go on from a killed run of the same plan; refuse a folder that holds anything else."""
         try:
-            noted = json.loads(self._receipts.read("plan.json"))
+            noted = _checked(json.loads(self._receipts.read("plan.json")))
             self._refuse_others(noted["kind"], noted["settings"], noted["inputs"], "holds an unfinished run of")
         except FileNotFoundError:
             stranger = next((file.name for file in self.files.walk() if not file.name.startswith(".")), None)
@@ -275,6 +283,10 @@ class Output:
                 raise FolderError(
                     f"{self.files} holds {stranger!r} and no {MANIFEST}: choose an empty folder for the {self._kind}"
                 ) from None
+        except _DAMAGE as error:
+            raise FolderError(
+                f"{self._receipts}/plan.json is damaged ({error}): choose another folder, or remove this one"
+            ) from error
         plan = {"kind": self._kind, "settings": self._settings, "inputs": self._inputs}
         self._receipts.write("plan.json", _to_json(plan))
 
@@ -303,11 +315,34 @@ def _read_manifest(folder: Folder) -> Manifest | None:
         plain = json.loads(content)
         if plain.pop("format") != FORMAT:
             raise FolderError(f"{folder}/{MANIFEST} was written by another version of hepml: run the stage again")
-        plain["files"] = tuple(FileEntry(**entry) for entry in plain["files"])
-        plain["schema"] = tuple(Column(**{**column, "shape": tuple(column["shape"])}) for column in plain["schema"])
-        return Manifest(**plain)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        manifest = Manifest(**_checked(plain))
+        files = tuple(FileEntry(**_checked(entry)) for entry in plain["files"])
+        schema = tuple(Column(**{**_checked(column), "shape": tuple(column["shape"])}) for column in plain["schema"])
+        return dataclasses.replace(manifest, files=files, schema=schema)
+    except _DAMAGE as error:
         raise FolderError(f"{folder}/{MANIFEST} is damaged ({error}): run the stage that made it again") from error
+
+
+def _checked(plain: Any) -> dict[str, Any]:
+    """Return a JSON object whose values have the types of their names, for one from elsewhere may hold anything."""
+    checked: dict[str, Any] = {}
+    for name, value in plain.items():
+        if not isinstance(value, _JSON_TYPES[name]):
+            raise TypeError(f"{name} must not be {value!r:.50}")
+        if isinstance(value, str) and b"\0" in os.fsencode(value):
+            raise ValueError(f"{name} has a zero byte")
+        checked[name] = value
+    return checked
+
+
+_JSON_TYPES = {
+    **dict.fromkeys(("kind", "domain", "root", "name", "split", "dtype", "unit", "meaning"), str),
+    **dict.fromkeys(("bytes", "crc32c", "records"), int),
+    **dict.fromkeys(("files", "schema", "shape"), list),
+    **dict.fromkeys(("facts", "settings", "inputs", "metrics", "file", "notes"), dict),
+}
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What Python says of JSON that is damaged or holds something else."""
 
 
 def _to_json(content: Any) -> bytes:

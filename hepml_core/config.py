@@ -14,7 +14,8 @@ import inspect
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hepml_core.errors import SettingError, UnknownNameError
@@ -112,10 +113,9 @@ def coerce(value: Any, hint: Any, name: str) -> Any:
         return _coerce_optional(value, arguments, name)
     if origin is tuple:
         return _coerce_tuple(value, arguments, name)
-    coercions = {bool: _to_bool, int: _to_int, float: _to_float, str: _to_str}
-    if hint not in coercions:
+    if hint not in _COERCIONS:
         raise TypeError(f"config field {name} has a type that settings cannot express: {hint}")
-    coerced = coercions[hint](value)
+    coerced = _COERCIONS[hint](value)
     if coerced is None:
         raise SettingError(f"{name} must be {_article(_type_name(hint))}, got {value!r}")
     return coerced
@@ -123,7 +123,7 @@ def coerce(value: Any, hint: Any, name: str) -> Any:
 
 def _coerce_choice(value: Any, choices: tuple[Any, ...], name: str) -> Any:
     for choice in choices:
-        if value == choice or str(value) == str(choice):
+        if _COERCIONS[type(choice)](value) == choice:
             return choice
     raise UnknownNameError(f"value of {name}", str(value), [str(choice) for choice in choices])
 
@@ -152,7 +152,7 @@ def _parse_list(text: str, name: str) -> Any:
     if stripped.startswith("["):
         try:
             return json.loads(stripped)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             if not stripped.endswith("]"):
                 raise SettingError(f"{name} must be a list such as [8,4], got {text!r}") from None
             stripped = stripped[1:-1]
@@ -169,6 +169,9 @@ def _to_bool(value: Any) -> bool | None:
 def _to_int(value: Any) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return int(value)  # a float would round long numbers
     number = _to_float(value)
     return int(number) if number is not None and number.is_integer() else None
 
@@ -184,7 +187,12 @@ def _to_float(value: Any) -> float | None:
 
 
 def _to_str(value: Any) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return str(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+
+
+_COERCIONS: dict[type, Callable[[Any], Any]] = {bool: _to_bool, int: _to_int, float: _to_float, str: _to_str}
 
 
 def _article(noun: str) -> str:

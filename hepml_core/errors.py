@@ -18,10 +18,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class HepmlError(Exception):
     """An error that the user can act on; its text is the whole message."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors come home from worker processes as their text, whatever they were built from.
+        return _rebuild, (type(self), str(self))
 
 
 class SettingError(HepmlError):
@@ -61,3 +66,7 @@ class DependencyError(HepmlError):
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs the package {package}: pip install 'hepml[{extra}]'")
+
+
+def _rebuild(kind: type[HepmlError], text: str) -> HepmlError:
+    return kind.__new__(kind, text)

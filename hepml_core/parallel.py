@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from hepml_core.errors import HepmlError
 
@@ -21,10 +23,18 @@ ResultT = TypeVar("ResultT")
 JOBS_AHEAD = 2
 """Jobs that wait for a core, per core: enough that none idles, few enough that their results need no memory."""
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""Where Linux says how much time a container may use: microseconds and the period that they are for, or max."""
+
 
 def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of cores that this process may use: in a pod with a CPU limit fewer than its node has."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = map(int, CPU_LIMIT.read_text().split())
+    except (OSError, ValueError):  # no container, or no limit
+        return allowed
+    return min(allowed, math.ceil(quota / period))
 
 
 def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> Iterator[ResultT]:
@@ -42,13 +52,15 @@ def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> I
         return
     # Forked workers start in milliseconds and do not import the caller's main module again.
     context = multiprocessing.get_context("fork")
+    # Jobs that lie in the pool's pipe cannot be cancelled. They look at this value; it has no lock to die with.
+    stopped = context.RawValue("b", 0)
     with ProcessPoolExecutor(
-        cores(), mp_context=context, initializer=_die_with_parent, initargs=(os.getpid(),)
+        cores(), mp_context=context, initializer=_start_worker, initargs=(os.getpid(), stopped)
     ) as pool:
         waiting: deque[Future[ResultT]] = deque()
         try:
             for job in chain(first, queue):
-                waiting.append(pool.submit(function, job))
+                waiting.append(pool.submit(_run_unless_stopped, function, job))
                 if len(waiting) >= JOBS_AHEAD * cores():
                     yield waiting.popleft().result()
             while waiting:
@@ -58,11 +70,24 @@ def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> I
                 "a worker process was killed, perhaps for want of memory; run the same command to go on"
             ) from error
         finally:
+            stopped.value = 1
             pool.shutdown(cancel_futures=True)
 
 
-def _die_with_parent(parent: int) -> None:
+_stopped: Any = None
+"""In a worker: whether nobody waits for results any more."""
+
+
+def _run_unless_stopped(function: Callable[[JobT], ResultT], job: JobT) -> ResultT:
+    if _stopped.value:
+        raise CancelledError
+    return function(job)
+
+
+def _start_worker(parent: int, stopped: Any) -> None:
     """End this worker when its parent is gone, for a parent that was killed cannot say so."""
+    global _stopped  # noqa: PLW0603 - a worker serves one pool
+    _stopped = stopped
 
     def watch() -> None:
         while os.getppid() == parent:

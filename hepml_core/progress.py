@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
+from hepml_core.errors import SettingError
+
 SECONDS_BETWEEN_LINES = 10.0
 INTERVAL_VARIABLE = "HEPML_PROGRESS_SECONDS"
 """Environment variable that overrides SECONDS_BETWEEN_LINES."""
@@ -54,7 +56,7 @@ class _Lines:
 
     def __init__(self, what: str, total: int, unit: str) -> None:
         self._head, self._total, self._unit = what, total, unit
-        self._interval = float(os.environ.get(INTERVAL_VARIABLE, SECONDS_BETWEEN_LINES))
+        self._interval = _seconds_between_lines()
         self._start = self._spoken = time.monotonic()
         self._done, self._note = 0, ""
 
@@ -77,6 +79,14 @@ class _Lines:
         note = f", {self._note}" if self._note else ""
         line = f"progress: {self._head} {self._done}/{self._total} {self._unit}, {rate:.0f}/s, {left:.0f} s left{note}"
         print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _seconds_between_lines() -> float:
+    text = os.environ.get(INTERVAL_VARIABLE, str(SECONDS_BETWEEN_LINES))
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingError(f"{INTERVAL_VARIABLE} must be a number of seconds, got {text!r}") from None
 
 
 @contextmanager

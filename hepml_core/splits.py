@@ -51,7 +51,7 @@ def check_fractions(train: float, valid: float, test: float) -> None:
 
 def uniform_of(key_n: KeyArray, seed: int) -> NDArray[np.float64]:
     """Turn the hash of each event's key and a seed into a number in [0, 1) (SplitMix64, Steele et al. 2014)."""
-    state_n = key_n ^ _mix(np.array([seed], np.uint64))
+    state_n = key_n ^ _mix(np.array([seed % 2**64], np.uint64))
     return (_mix(state_n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

@@ -9,18 +9,18 @@ import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pipelines
+from hepml_core import stages
 from hepml_core.config import coerce
-from hepml_core.errors import HepmlError, SettingError, StorageError, UnknownNameError
+from hepml_core.errors import HepmlError, SettingError, UnknownNameError
 
 VERBS = {
     "compile": "write the pipelines of a domain as YAML",
     "run": "run a domain's pipeline here, each stage in a process; on toy data unless source=FOLDER is given",
     "submit": "start a domain's pipeline on a Kubeflow cluster",
 }
-NOT_DOMAINS = ("accelerators", "live", "local_run", "__main__")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if words[0] not in VERBS:
             raise UnknownNameError("verb", words[0], VERBS)
-        return _ACTS[words[0]](_parser(words[0]).parse_intermixed_args(words[1:]))
+        if not [word for word in words[1:] if not word.startswith("-")] and not {"-h", "--help"} & {*words}:
+            raise SettingError(f"{words[0]} needs a domain: {', '.join(domains())}")
+        parser = _parser(words[0])
+        if words[1] in domains() and {"-h", "--help"} & {*words}:
+            parser.epilog = _parameters(words[1])
+        return _ACTS[words[0]](parser.parse_intermixed_args(words[1:]))
     except HepmlError as error:
         print(f"pipelines: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -43,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def domains() -> list[str]:
     """Return the domains that have a pipeline."""
-    return sorted(found.name for found in pkgutil.iter_modules(pipelines.__path__) if found.name not in NOT_DOMAINS)
+    modules = {found.name for found in pkgutil.iter_modules(pipelines.__path__)}
+    return [domain for domain in stages.domains() if domain in modules]
 
 
 def pipelines_of(domain: str) -> dict[str, Any]:
@@ -86,8 +92,35 @@ def _overview() -> str:
     return "\n".join([*lines, "", f"domains: {', '.join(domains())}"])
 
 
+def _parameters(domain: str) -> str:
+    """Show the parameters of a domain's pipelines with default and meaning."""
+    lines = []
+    for pipeline in pipelines_of(domain).values():
+        lines += ["", f"parameters of {pipeline.name}:"]
+        known = inspect.signature(pipeline.pipeline_func).parameters
+        for name, described in sorted(pipeline.pipeline_spec.root.input_definitions.parameters.items()):
+            default = known[name].default
+            lines.append(f"  {name}={'required' if default is inspect.Parameter.empty else default}")
+            lines.append(f"      {described.description}")
+    return "\n".join(lines[1:])
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        unknown = message.partition("unrecognized arguments: ")[2].split(" ")[0]
+        if unknown.startswith("-"):
+            options = [option for action in self._actions for option in action.option_strings]
+            raise UnknownNameError("option", unknown.partition("=")[0], options, f"of {self.prog}")
+        raise SettingError(f"{self.prog.rpartition(' ')[2]}: {message}")
+
+
 def _parser(verb: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m pipelines {verb}", description=VERBS[verb], allow_abbrev=False)
+    parser = _Parser(
+        prog=f"python -m pipelines {verb}",
+        description=VERBS[verb],
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("domain", help=", ".join(domains()))
     if verb == "compile":
         parser.add_argument("--out", default="compiled", help="folder for the YAML files (default: compiled)")
@@ -115,23 +148,20 @@ def _compile(given: argparse.Namespace) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     from pipelines.local_run import run_here
+    from pipelines.preflight import check_settings
 
     pipeline, values = choose_pipeline(given.domain, given.settings)
+    check_settings(pipeline, values)
     return run_here(pipeline, values, Path(given.root, given.domain))
 
 
 def _submit(given: argparse.Namespace) -> int:
-    import kfp
-    from urllib3.exceptions import HTTPError
+    from pipelines.preflight import check_settings
+    from pipelines.submission import submit
 
     pipeline, values = choose_pipeline(given.domain, given.settings)
-    try:
-        run = kfp.Client(host=given.host).create_run_from_pipeline_func(
-            pipeline, arguments=values, experiment_name=given.experiment, pipeline_root=given.pipeline_root
-        )
-    except (HTTPError, OSError) as error:
-        raise StorageError(f"cannot reach Kubeflow Pipelines at {given.host}: {error}") from error
-    print(f"{given.host.rstrip('/')}/#/runs/details/{run.run_id}")  # noqa: T201
+    check_settings(pipeline, values)
+    print(submit(pipeline, values, given.host, given.experiment, given.pipeline_root))  # noqa: T201
     return 0
 
 

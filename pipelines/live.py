@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -19,11 +20,14 @@ from hepml_core.progress import LINE
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 STARTED = re.compile(r"Executing task '(?P<task>[^']+)'")
 FINISHED = re.compile(r"Task '(?P<task>[^']+)' finished with status (?P<status>\w+)")
-METRIC = re.compile(r"(?P<name>[A-Za-z]\w*)=(?P<value>-?[\d.]+(e[+-]?\d+)?|nan|inf)")
-ERROR = re.compile(r"(hepml_core\.errors\.)?(?P<kind>\w+(Error|Exception|Interrupt)): (?P<text>.*)")
-FRAME = re.compile(r"Traceback \(most recent call last\)")
+METRIC = re.compile(r"(?P<name>[A-Za-z]\w*)=(?P<value>-?[\d.]+(e[+-]?\d+)?|nan|-?inf)")
+TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
+OUR_ERROR = re.compile(r"hepml_core\.errors\.\w+: ")
+NO_REASON = "it ended without a word; it may have been killed, for example for want of memory"
 NUMBERS_SHOWN = 4
-REFRESH_PER_SECOND = 8
+ERROR_LINES = 8
+REFRESH_PER_SECOND = 4
+BAR_WIDTH = 12
 
 
 @dataclass(slots=True)
@@ -46,13 +50,28 @@ class Row:
         return time.monotonic() - self.started if self.state == "running" else self.seconds
 
     @property
-    def result(self) -> str:
-        """What there is to say: where it stands, or the first metrics."""
-        if self.state == "failed":
-            return self.error[0] if self.error else "see the log"
+    def result(self) -> list[str]:
+        """What there is to say in a line: where it stands, or the first metrics; errors are told below the table."""
         if self.state == "running":
-            return self.note
-        return "  ".join(f"{name}={value}" for name, value in list(self.metrics.items())[:NUMBERS_SHOWN])
+            return [self.note]
+        return [f"{name}={_short(value)}" for name, value in list(self.metrics.items())[:NUMBERS_SHOWN]]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """As many whole words as fit on one line."""
+
+    words: list[str]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw them; a first word that is too long is cut."""
+        line = ""
+        for word in self.words:
+            longer = f"{line}  {word}" if line else word
+            if line and cell_len(longer) > options.max_width:
+                break
+            line = longer
+        yield Text(line, no_wrap=True, overflow="ellipsis")
 
 
 class LiveView(io.TextIOBase):
@@ -68,7 +87,7 @@ class LiveView(io.TextIOBase):
         self._log, self._screen = log, screen
         self._current: Row | None = None
         self._rest = ""
-        self._in_traceback = False
+        self._traceback_indent: int | None = None
         self._console = Console(file=screen)
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=REFRESH_PER_SECOND)
 
@@ -79,6 +98,8 @@ class LiveView(io.TextIOBase):
 
     def close(self) -> None:
         """Draw the last state."""
+        for row in self.rows.values():
+            row.state = {"waiting": "not run", "running": "stopped"}.get(row.state, row.state)
         if self._console.is_terminal and self._live.is_started:
             self._live.stop()
 
@@ -103,25 +124,25 @@ class LiveView(io.TextIOBase):
         elif finished and finished["task"] in self.rows:
             self._finish(self.rows[finished["task"]], finished["status"] == "SUCCESS")
         elif self._current:
-            self._read_stage(self._current, line.strip())
+            self._read_stage(self._current, line)
 
     def _read_stage(self, row: Row, line: str) -> None:
         """Understand a line that a stage itself has written."""
-        progress, metric = LINE.search(line), METRIC.fullmatch(line)
-        error = ERROR.match(line)
-        if progress:
+        text = line.strip()
+        progress, metric = LINE.search(text), METRIC.fullmatch(text)
+        if TRACEBACK.match(text):
+            self._traceback_indent, row.error = line.index(text), []
+        elif self._traceback_indent is not None:
+            if line[: self._traceback_indent + 1].strip():  # frames are indented, the exception itself is not
+                row.error, self._traceback_indent = [OUR_ERROR.sub("", text)], None
+        elif row.error:
+            if text and len(row.error) < ERROR_LINES:
+                row.error.append(text)
+        elif progress:
             row.done, row.total = int(progress["done"]), int(progress["total"])
             row.note = f"{progress['rate']} {progress['unit']}/s, {progress['left']} s left{progress['note']}"
         elif metric:
             row.metrics[metric["name"]] = metric["value"]
-        elif FRAME.search(line):
-            self._in_traceback, row.error = True, []
-        elif self._in_traceback and error:
-            known = error[1] is not None
-            row.error = [error["text"] if known else f"{error['kind']}: {error['text']}"]
-            self._in_traceback = False
-        elif row.error and line and not line.startswith("["):
-            row.error.append(line)
 
     def _start(self, task: str) -> None:
         row = self.rows.setdefault(task, Row(task))
@@ -131,21 +152,34 @@ class LiveView(io.TextIOBase):
     def _finish(self, row: Row, well: bool) -> None:
         row.seconds = time.monotonic() - row.started if row.started else 0.0
         row.state = "done" if well else "failed"
-        self._current = None
+        if not well and not row.error:
+            row.error = [NO_REASON]
+        self._current, self._traceback_indent = None, None
         if not self._console.is_terminal and row.started:
-            print(f"{row.task:<12} {row.state:<7} {row.seconds:6.1f} s  {row.result}", file=self._screen, flush=True)
+            line = f"{row.task:<12} {row.state:<7} {row.seconds:6.1f} s  {'  '.join(row.result)}"
+            print(line.rstrip(), file=self._screen, flush=True)
 
     def _render(self) -> Table:
         table = Table(box=None, padding=(0, 1), expand=True)
-        table.add_column("stage", style="bold", no_wrap=True)
-        table.add_column("state", no_wrap=True)
-        table.add_column("progress", width=20)
-        table.add_column("time", justify="right", no_wrap=True)
-        table.add_column("result", ratio=1)
+        for name in ("stage", "state"):
+            table.add_column(name, no_wrap=True)
+        table.add_column("progress", width=BAR_WIDTH)
+        table.add_column("time", justify="right", no_wrap=True, min_width=len("999.9 s"))
+        table.add_column("result", ratio=1, no_wrap=True)
         colours = {"running": "yellow", "done": "green", "failed": "red"}
         for row in self.rows.values():
             share = 1.0 if row.state == "done" else row.done / row.total if row.total else 0.0
-            clock = f"{row.time:.1f} s" if row.started else ""
-            state = Text(row.state, style=colours.get(row.state, "dim"))
-            table.add_row(row.task, state, ProgressBar(1.0, share), clock, row.result)
+            # Text, because names and numbers may hold what rich would take for markup.
+            table.add_row(
+                Text(row.task, style="bold"),
+                Text(row.state, style=colours.get(row.state, "dim")),
+                ProgressBar(1.0, share) if row.started else "",
+                f"{row.time:.1f} s" if row.started else "",
+                Words(row.result),
+            )
         return table
+
+
+def _short(value: str) -> str:
+    """Four digits are enough for a screen; whole numbers stay whole."""
+    return f"{float(value):.4g}" if "." in value or "e" in value else value

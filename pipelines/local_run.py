@@ -46,7 +46,7 @@ def run_here(pipeline: Any, values: Mapping[str, Any], root: Path) -> int:
         outputs = pipeline(**values).outputs
     failed = [row for row in view.rows.values() if row.state == "failed"]
     for row in failed:
-        print(f"\n{row.task} failed: " + "\n".join(row.error or ["no reason was given"]), file=sys.stderr)
+        print(f"\n{row.task} failed: " + "\n  ".join(row.error), file=sys.stderr)
     print(f"\nlog: {log_path}", file=sys.stderr)
     if failed or not outputs:
         return 1

@@ -97,10 +97,12 @@ class PictureSet:
                 for future in waiting:
                     future.cancel()
 
-    def _decode(self, function: Callable[[PictureBatch], ResultT], numbers: list[int], fetched: list[bytes]) -> ResultT:
+    def _decode(
+        self, function: Callable[[PictureBatch], ResultT], numbers: list[int], fetched: list[memoryview]
+    ) -> ResultT:
         image_byxc = np.empty((len(fetched), *self._shape), self._dtype)
         keys: list[str] = []
-        for number, record, image_yxc in zip(numbers, fetched, image_byxc, strict=True):
+        for position, (record, image_yxc) in enumerate(zip(fetched, image_byxc, strict=True)):
             try:
                 content, key = bytes_features(payload(record), ("image", "key"))
                 keys.append(key.decode())
@@ -109,7 +111,8 @@ class PictureSet:
                 else:
                     decode_into(content, image_yxc)
             except DataError as error:
-                raise DataError(f"{self.records.place(number)}: {error}") from error
+                name = f" ({keys[position]})" if position < len(keys) else ""
+                raise DataError(f"{self.records.place(numbers[position])}{name}: {error}") from error
         record_b = np.array(numbers)
         label_b = self.records.index_n["label"][record_b].astype(np.int64)
         return function(PictureBatch(image_byxc, label_b, record_b, keys))
@@ -126,9 +129,9 @@ def _copy_raw(content: bytes, out_yxc: Picture) -> None:
 
 def _prefetch(
     reader: ThreadPoolExecutor, records: Records, groups: Iterable[IntArray]
-) -> Iterator[tuple[IntArray, list[bytes]]]:
+) -> Iterator[tuple[IntArray, list[memoryview]]]:
     """Yield each group with its records; the next one is fetched meanwhile."""
-    pending: tuple[IntArray, Future[list[bytes]]] | None = None
+    pending: tuple[IntArray, Future[list[memoryview]]] | None = None
     for group in groups:
         following = (group, reader.submit(records.fetch, group))
         if pending:
@@ -139,11 +142,11 @@ def _prefetch(
 
 
 def _in_batches(
-    groups: Iterable[tuple[IntArray, list[bytes]]], batch_size: int
-) -> Iterator[tuple[list[int], list[bytes]]]:
+    groups: Iterable[tuple[IntArray, list[memoryview]]], batch_size: int
+) -> Iterator[tuple[list[int], list[memoryview]]]:
     """Cut groups to batches across their borders."""
     numbers: list[int] = []
-    records: list[bytes] = []
+    records: list[memoryview] = []
     for group, fetched in groups:
         numbers += group.tolist()
         records += fetched

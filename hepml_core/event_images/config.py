@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hepml_core.errors import SettingError
-from hepml_core.fit_config import FitConfig
 from hepml_core.splits import check_fractions
+from hepml_core.training.config import FitConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,6 +89,8 @@ class ConvertConfig:
         if self.image_size < 0:
             raise SettingError(f"image_size must be 0 or a number of pixels, got {self.image_size}")
         check_positive(records_per_shard=self.records_per_shard, max_pixels=self.max_pixels)
+        if self.image_size**2 > self.max_pixels:
+            raise SettingError(f"image_size={self.image_size} gives more pixels than max_pixels={self.max_pixels}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -134,6 +136,7 @@ class OrganizeConfig:
         if len(set(self.categories)) != len(self.categories):
             raise SettingError(f"categories must differ, got {', '.join(self.categories)}")
         check_positive(records_per_shard=self.records_per_shard)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +201,7 @@ class EvaluateConfig:
         check_positive(batch_size=self.batch_size, replicas=self.replicas)
         if self.confused_events < 0:
             raise SettingError(f"confused_events must not be negative, got {self.confused_events}")
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -229,3 +233,13 @@ def check_positive(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
             raise SettingError(f"{name} must be at least 1, got {value}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse seeds that are no unsigned 64-bit numbers.
+
+    Raises:
+        SettingError: It is none.
+    """
+    if not 0 <= seed < 2**64:
+        raise SettingError(f"seed must be at least 0 and less than 2**64, got {seed}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hepml_core.artifacts import Column, FileEntry, Output
-from hepml_core.errors import DataError
+from hepml_core.errors import DataError, FolderError
 from hepml_core.event_images.config import ConvertConfig
 from hepml_core.event_images.listing import BadFile, Listing, list_classes
 from hepml_core.event_images.pictures import Encoded, check_whole, decode_into, prepare, read_header
@@ -47,7 +47,7 @@ def convert(source: Folder, shards: Folder, config: ConvertConfig) -> Mapping[st
     numbers follow the sorted names of the class folders. Pictures that are byte for byte the same are reported.
 
     Raises:
-        DataError: The source has no usable classes, or a picture is bad and ``on_bad_input=fail``.
+        DataError: The source has no usable classes, a picture is bad and ``on_bad_input=fail``, or all of a class are.
         FolderError: ``shards`` holds something else.
     """
     listing = list_classes(source, follow_links=config.follow_links)
@@ -55,13 +55,16 @@ def convert(source: Folder, shards: Folder, config: ConvertConfig) -> Mapping[st
     if output.finished:
         log.info("%s is already there", shards)
         return output.finished.metrics
-    classes = _usable_classes(listing, config)
+    classes = _usable_classes(source, listing, config)
     shape = (config.image_size, config.image_size) if config.image_size else _common_shape(source, listing, config)
     made = _make_shards(_plan(source, output, listing, classes, shape, config), output, listing)
     bad = [BadFile(**one) for one in chain(map(dataclasses.asdict, listing.bad), *(part.skipped for part in made))]
-    kept = sum(part.entry.records for part in made)
-    if not kept:
-        raise DataError(f"none of the pictures in {source} can be used; the first: {bad[0].file}: {bad[0].reason}")
+    events = sum((Counter(part.events) for part in made), Counter[str]())
+    kept = events.total()
+    lacking = [name for name in classes if not events[name]]
+    if lacking:
+        first = min((one for one in bad if one.file.startswith(f"{lacking[0]}/")), key=lambda one: one.file)
+        raise DataError(f"no picture of {lacking[0]} in {source} can be used; the first: {first.file}: {first.reason}")
     duplicates = find_duplicates(output, made)
     log.info("kept %d of %d pictures in %d classes", kept, kept + len(bad), len(classes))
     metrics = {"events": kept, "skipped": len(bad), "duplicates": duplicates["copies"]}
@@ -73,7 +76,7 @@ def convert(source: Folder, shards: Folder, config: ConvertConfig) -> Mapping[st
         "bits": max(part.bits for part in made),
         "storage": config.storage,
         "image_size": config.image_size,
-        "events": dict(sum((Counter(part.events) for part in made), Counter())),
+        "events": dict(events),
         "skipped": [dataclasses.asdict(one) for one in sorted(bad, key=lambda one: one.file)],
         "duplicates": duplicates,
     }
@@ -106,10 +109,10 @@ class MadeShard:
     skipped: list[dict[str, str]] = field(default_factory=list)
 
 
-def _usable_classes(listing: Listing, config: ConvertConfig) -> list[str]:
+def _usable_classes(source: Folder, listing: Listing, config: ConvertConfig) -> list[str]:
     if listing.bad and config.on_bad_input == "fail":
         first = listing.bad[0]
-        raise DataError(f"{first.file}: {first.reason} (on_bad_input=skip leaves such out)")
+        raise DataError(f"{source}/{first.file}: {first.reason} (on_bad_input=skip leaves such out)")
     classes = [name for name, files in listing.files.items() if files]
     if len(classes) < 2:
         raise DataError(f"there are pictures of one class only ({', '.join(classes)}): a classifier needs two or more")
@@ -122,7 +125,7 @@ def _common_shape(source: Folder, listing: Listing, config: ConvertConfig) -> tu
     for names in listing.files.values():
         for name in names[:: max(1, len(names) // HEADERS_PROBED)]:
             try:
-                header = read_header(source.read(name), config.max_pixels)
+                header = read_header(_read(source, name), config.max_pixels)
             except DataError:
                 continue
             shapes[header.height, header.width] += 1
@@ -170,9 +173,9 @@ def _make_shard(job: ShardJob) -> MadeShard:
     events: Counter[str] = Counter()
     bits = 8
     with folder.staged(job.shard) as path, ShardWriter(path) as writer:
-        for (name, label), content in _read(source, job.pictures):
+        for (name, label), content in _read_all(source, job.pictures):
             try:
-                picture = _check(content, name, job)
+                picture = _check(content, job)
             except DataError as error:
                 if job.config.on_bad_input == "fail":
                     raise DataError(f"{source}/{name}: {error} (on_bad_input=skip leaves such files out)") from None
@@ -186,24 +189,29 @@ def _make_shard(job: ShardJob) -> MadeShard:
     return MadeShard(entry, write_index(folder, job.shard, writer.index_n), bits, dict(events), skipped)
 
 
-def _read(source: Folder, pictures: list[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], bytes]]:
+def _read_all(source: Folder, pictures: list[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], bytes]]:
     """Read the files in order; from an object store several at once, for there every request takes long."""
     if source.path:
-        yield from ((picture, source.read(picture[0])) for picture in pictures)
+        yield from ((picture, _read(source, picture[0])) for picture in pictures)
         return
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
         for start in range(0, len(pictures), PARALLEL_READS):
             few = pictures[start : start + PARALLEL_READS]
-            yield from zip(few, pool.map(lambda picture: source.read(picture[0]), few), strict=True)
+            yield from zip(few, pool.map(lambda picture: _read(source, picture[0]), few), strict=True)
 
 
-def _check(content: bytes, name: str, job: ShardJob) -> Encoded:
+def _read(source: Folder, name: str) -> bytes:
+    try:
+        return source.read(name)
+    except FileNotFoundError:
+        raise FolderError(
+            f"{source}/{name} was removed while convert was at work: run it when the source rests"
+        ) from None
+
+
+def _check(content: bytes, job: ShardJob) -> Encoded:
     """Make sure that a file is a whole picture of the asked shape."""
     config = job.config
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise DataError("the name of the file is not valid UTF-8") from None
     header = read_header(content, config.max_pixels)
     check_whole(content, header)
     picture = prepare(content, header, config.channels, config.image_size)

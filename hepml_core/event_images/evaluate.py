@@ -35,6 +35,7 @@ from hepml_core.provenance import describe_run
 from hepml_core.report import Report
 from hepml_core.splits import SPLITS
 from hepml_core.storage import Folder
+from hepml_core.training.history import read_history
 
 log = logging.getLogger(__name__)
 
@@ -194,17 +195,9 @@ def _add_performance(page: Report, judged: Judged, class_names: Sequence[str], a
 
 
 def _add_history(page: Report, model: Folder, classifier: Classifier) -> None:
-    lines = csv.DictReader(io.StringIO(model.read("history.csv").decode()))
-    rows: list[dict[str, Any]] = [{name: _number(value) for name, value in line.items()} for line in lines]
+    rows = read_history(model)
     best = int(classifier.manifest.metrics["best_epoch"])
     page.add_figure("history", plot_history(rows, best_epoch=best), f"The weights of epoch {best} are used.")
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def _add_pictures(

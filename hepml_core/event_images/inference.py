@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from hepml_core.artifacts import Manifest, check_files, read_manifest
-from hepml_core.checkpoints import load_weights
 from hepml_core.errors import SettingError
 from hepml_core.event_images.batches import PictureBatch
 from hepml_core.event_images.train import WEIGHTS, build_model_of
 from hepml_core.storage import Folder
+from hepml_core.training.checkpoints import load_weights
 
 
 class Classifier:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hepml_core.errors import DataError
-from hepml_core.storage import FileStat, Folder
+from hepml_core.errors import DataError, StorageError
+from hepml_core.storage import Folder
 from hepml_core.tfrecord import hash64
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ class Listing:
     """The pictures of a source.
 
     Attributes:
-        files: Names of the picture files relative to the source, by class; classes and files sorted.
+        files: Names of the picture files relative to the source, by class; classes and files sorted. Where there are
+            no classes, all stand under an empty name.
         bad: What looked like a picture's place but cannot be read.
         digest: Changes when a file is added, removed or changed.
     """
@@ -55,17 +57,19 @@ def list_classes(source: Folder, *, follow_links: bool) -> Listing:
         raise DataError(f"{source} is no folder: --source names a folder with one folder of pictures a class")
     listing = Listing({})
     fingerprints = 0
-    walk = _walk_disk(source.path, listing, follow_links) if source.path else _walk_store(source)
-    for name, fingerprint in walk:
+    beside: list[str] = []
+    for name, fingerprint in _walk(source, listing, follow_links):
         group, separator, rest = name.partition("/")
         if not separator:
-            log.info("%s lies beside the class folders and is left out", name)
-            continue
-        listing.files.setdefault(group, [])
-        if rest:
-            listing.files[group].append(name)
-            # A sum, because a disk lists files in no particular order.
-            fingerprints += hash64(f"{name}\0{fingerprint}".encode(errors="surrogateescape"))
+            beside.append(name)
+        elif _has_good_name(name, listing):
+            listing.files.setdefault(group, [])
+            if rest:
+                listing.files[group].append(name)
+                # A sum, because files of a store and of a disk come in other orders.
+                fingerprints += hash64(f"{name}\0{fingerprint}".encode())
+    if beside:
+        log.info("left out %d files beside the class folders, the first: %r", len(beside), beside[0])
     classes = sorted(listing.files)
     if not classes:
         raise DataError(f"{source} holds no class folder: put the pictures of each class in a folder of its own")
@@ -75,28 +79,52 @@ def list_classes(source: Folder, *, follow_links: bool) -> Listing:
         )
     files = {name: sorted(listing.files[name]) for name in classes}
     empty = [BadFile(f"{name}/", "the class folder is empty") for name in classes if not files[name]]
-    return Listing(files, sorted([*listing.bad, *empty], key=lambda bad: bad.file), f"{fingerprints:x}")
+    return _finish(files, [*listing.bad, *empty], fingerprints)
 
 
-def list_pictures(source: Folder) -> list[FileStat]:
-    """List all files below a folder, sorted by name, whatever the folders in it are called.
+def list_pictures(source: Folder) -> Listing:
+    """List all files below a folder, sorted by name, whatever the folders in it are called; links to folders are bad.
 
     Raises:
         DataError: There is no such folder or nothing in it.
     """
-    files = [found for found in source.walk() if not _is_hidden(found.name)]
-    if not files:
+    if source.path is not None and not source.path.is_dir():
+        raise DataError(f"{source} is no folder: --source names a folder of pictures")
+    listing = Listing({"": []})
+    fingerprints = 0
+    for name, fingerprint in _walk(source, listing, follow_links=False):
+        if not name.endswith("/") and _has_good_name(name, listing):
+            listing.files[""].append(name)
+            fingerprints += hash64(f"{name}\0{fingerprint}".encode())
+    if not listing.pictures and not listing.bad:
         raise DataError(f"{source} holds no pictures")
-    return files
+    return _finish({"": sorted(listing.files[""])}, listing.bad, fingerprints)
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+def _finish(files: dict[str, list[str]], bad: list[BadFile], fingerprints: int) -> Listing:
+    fingerprints += sum(hash64(one.file.encode(errors="surrogateescape")) for one in bad)
+    return Listing(files, sorted(bad, key=lambda one: one.file), f"{fingerprints:x}")
+
+
+def _has_good_name(name: str, listing: Listing) -> bool:
+    """Tell whether a name can be a key of an event; note it as bad where it cannot."""
+    fault = ""
+    if re.search(r"[\x00-\x1f\x7f\\]", name):
+        fault = "the name holds a control character or a backslash: rename it"
+    elif re.search(r"[\ud800-\udfff]", name):
+        fault = "the name is not valid UTF-8: rename it"
+    if fault:
+        listing.bad.append(BadFile(name, fault))
+    return not fault
+
+
+def _walk(source: Folder, listing: Listing, follow_links: bool) -> Iterator[tuple[str, str]]:
+    return _walk_disk(source.path, listing, follow_links) if source.path else _walk_store(source)
 
 
 def _walk_store(source: Folder) -> Iterator[tuple[str, str]]:
     for found in source.walk():
-        if not _is_hidden(found.name):
+        if not any(part.startswith(".") for part in found.name.split("/")):
             yield found.name, f"{found.bytes} {found.version}"
 
 
@@ -106,21 +134,29 @@ def _walk_disk(root: Path, listing: Listing, follow_links: bool) -> Iterator[tup
     pending, visited = [""], {inside}
     while pending:
         folder = pending.pop()
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                name = f"{folder}{entry.name}"
-                if entry.name.startswith("."):
-                    continue
-                fault = _link_fault(entry, inside, visited, follow_links) if entry.is_symlink() else ""
-                if fault:
-                    listing.bad.append(BadFile(name, fault))
-                elif entry.is_dir():
-                    pending.append(f"{name}/")
-                    if not folder:
-                        yield f"{name}/", ""
-                else:
-                    found = entry.stat()
-                    yield name, f"{found.st_size} {found.st_mtime_ns}"
+        for entry in _entries(root / folder):
+            name = f"{folder}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            fault = _link_fault(entry, inside, visited, follow_links) if entry.is_symlink() else ""
+            if not fault and entry.is_dir():
+                pending.append(f"{name}/")
+                if not folder:
+                    yield f"{name}/", ""
+            elif not fault and entry.is_file():
+                found = entry.stat()
+                yield name, f"{found.st_size} {found.st_mtime_ns}"
+            else:
+                listing.bad.append(BadFile(name, fault or "it is neither a file nor a folder"))
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, sorted: of two links to one folder, the first is followed on every disk."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise StorageError(f"cannot list {folder}: {error.strerror}") from error
 
 
 def _link_fault(entry: os.DirEntry[str], inside: str, visited: set[str], follow_links: bool) -> str:
@@ -133,7 +169,8 @@ def _link_fault(entry: os.DirEntry[str], inside: str, visited: set[str], follow_
     if Path(target).is_dir():
         if not follow_links:
             return "the link points to a folder; follow_links=true allows it"
-        if target in visited or inside.startswith(target + os.sep):
-            return "the link leads in a loop"
+        holder = os.path.realpath(Path(entry.path).parent)
+        if target in visited or any(os.path.commonpath([place, target]) == target for place in (inside, holder)):
+            return "the link leads in a loop, or to a folder that another link leads to"
         visited.add(target)
     return ""

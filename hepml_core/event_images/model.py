@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from hepml_core.checkpoints import read_tensors
 from hepml_core.errors import DataError, FolderError, SettingError, UnknownNameError
 from hepml_core.storage import open_folder
+from hepml_core.training.checkpoints import read_tensors
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,15 @@ class Architecture:
 
 
 ARCHITECTURES = {
-    "small": Architecture(growth=12, layers=(3, 3, 3), stem_channels=24, stem_stride=4, stem_pool=False),
+    "small": Architecture(growth=8, layers=(1, 4, 6), stem_channels=16, stem_stride=4, stem_pool=False),
     "densenet121": Architecture(growth=32, layers=(6, 12, 24, 16), stem_channels=64),
     "densenet161": Architecture(growth=48, layers=(6, 12, 36, 24), stem_channels=96),
     "densenet169": Architecture(growth=32, layers=(6, 12, 32, 32), stem_channels=64),
     "densenet201": Architecture(growth=32, layers=(6, 12, 48, 32), stem_channels=64),
 }
 """The published networks, and a small one for laptops: its stem of stride 4 leaves a sixteenth of the pixels without
-dropping one, and takes no maximum, so that single lit pixels still add up."""
+dropping one, and takes no maximum, so that single lit pixels still add up; most layers work on what a second and third
+halving leaves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,16 +66,20 @@ def pixel_moments(batch: PictureBatch) -> Moments:
     """Return the moments of all pixels of a batch, by channel, as fractions of full scale."""
     height, width, channels = batch.image_byxc.shape[1:]
     full = np.iinfo(batch.image_byxc.dtype).max
-    sum_c, square_c = np.zeros(channels), np.zeros(channels)
-    wide, square = (np.uint32, np.uint16) if full == 255 else (np.uint64, np.uint64)
+    sum_c, square_c = np.zeros(channels, np.uint64), np.zeros(channels, np.uint64)
+    # Half the bytes where they cannot overflow: 255**2 * 2**16 is below 2**32.
+    small = full == 255 and height < 2**16
+    wide, square = (np.uint32, np.uint16) if small else (np.uint64, np.uint64)
     # One picture at a time stays in the cache; its rows are summed first, so that long rows run over neighbours.
     for image_yxc in batch.image_byxc:
         row_yk = image_yxc.reshape(height, width * channels)
         sum_c += row_yk.sum(0, dtype=wide).reshape(width, channels).sum(0, dtype=np.uint64)
         square_yk = np.multiply(row_yk, row_yk, dtype=square)
-        square_c += square_yk.sum(0, dtype=np.uint64 if full > 255 else np.uint32).reshape(width, channels).sum(0)
+        square_c += square_yk.sum(0, dtype=wide).reshape(width, channels).sum(0, dtype=np.uint64)
     count = len(batch.image_byxc) * height * width
-    return Moments.from_sums(count, sum_c, square_c).scaled(1 / full)
+    # Python's whole numbers lose nothing where the two terms nearly cancel: a constant channel has exactly no spread.
+    spread = [count * square - total**2 for total, square in zip(sum_c.tolist(), square_c.tolist(), strict=True)]
+    return Moments(count, sum_c / count, np.array([one / count for one in spread])).scaled(1 / full)
 
 
 def _short(values: list[float]) -> str:

@@ -18,12 +18,12 @@ from hepml_core.progress import progress
 from hepml_core.splits import SPLITS, Categories, assign_splits, assign_splits_exactly, balance, choose_categories
 from hepml_core.storage import Folder
 from hepml_core.tfrecord import (
+    IndexArray,
     Records,
     ShardWriter,
     decode_example,
     duplicate_groups,
     encode_example,
-    frame,
     index_name,
     payload,
     shuffled,
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 CHUNK_RECORDS = 16
 """Neighbours that travel together into a shard: few enough to mix classes, enough for reads of some 100 kB."""
-WRITE_BYTES = 1 << 24
+WRITE_BYTES = 1 << 22
 """Bytes that are fetched and written at once."""
 
 IntArray = NDArray[np.int64]
@@ -55,6 +55,7 @@ def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping
     output = Output(dataset, "dataset", "event_images", config, {"shards": manifest.digest}, root=config.shards_root)
     if output.finished:
         log.info("%s is already there", dataset)
+        _delete_shards(shards, manifest, config)
         return output.finished.metrics
     categories = choose_categories(manifest.facts["class_names"], config.categories)
     check_files(shards, manifest)
@@ -72,8 +73,7 @@ def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping
     metrics = {f"{split}_events": sum(counts[split].values()) for split in SPLITS}
     log.info("kept %d of %d events: %s", sum(metrics.values()), len(records), counts)
     output.publish(metrics=metrics, facts=facts, schema=manifest.schema)
-    if config.delete_shards:
-        _delete(files_of(shards, manifest), manifest)
+    _delete_shards(shards, manifest, config)
     return metrics
 
 
@@ -114,14 +114,13 @@ def _assign(records: Records, categories: Categories, config: OrganizeConfig) ->
 
 def _without_duplicates(records: Records, category_n: IntArray) -> IntArray:
     """Leave out all copies of a picture but the one with the smallest key; all of them where their classes differ."""
-    category_n = category_n.copy()
-    groups = duplicate_groups(records.index_n["content"])
-    for group in groups:
+    category_n, before_n = category_n.copy(), category_n
+    for group in duplicate_groups(records.index_n["content"]):
         if len(set(records.index_n["label"][group])) > 1:
             category_n[group] = -1
         else:
             category_n[np.delete(group, np.argmin(records.index_n["key"][group]))] = -1
-    log.info("dropped %d copies of pictures", sum(map(len, groups)) - len(groups))
+    log.info("dropped %d pictures that stand more than once", np.count_nonzero(category_n != before_n))
     return category_n
 
 
@@ -178,21 +177,25 @@ def _make_shards(jobs: list[ShardJob], records: Records, names: list[str], outpu
 
 def _make_shard(job: ShardJob, records: Records, names: list[str], folder: Folder) -> list[FileEntry]:
     index_n = records.index_n[job.record_n]
+    index_n["label"] = job.category_n
     step = max(1, int(WRITE_BYTES / max(1.0, index_n["length"].mean())))
     with folder.staged(job.name) as path, ShardWriter(path) as writer:
         for start in range(0, len(index_n), step):
-            fetched = records.fetch(job.record_n[start : start + step])
-            chosen = zip(fetched, job.category_n[start : start + step], index_n[start : start + step], strict=True)
-            for record, category, entry in chosen:
-                copied = _with_label(record, int(category), names[category]) if names else record
-                writer.write_record(copied, label=int(category), key=int(entry["key"]), content=int(entry["content"]))
+            some = slice(start, start + step)
+            if names:
+                _write_renamed(writer, records.fetch(job.record_n[some]), index_n[some], names)
+            else:
+                writer.write_records(records.gather(job.record_n[some]), index_n[some])
     index = write_index(folder, job.name, writer.index_n)
     return [index, FileEntry(job.name, writer.bytes, writer.crc32c, writer.records, job.split)]
 
 
-def _with_label(record: bytes, label: int, name: str) -> bytes:
-    features = decode_example(payload(record))
-    return frame(encode_example({**features, "label": label, "class": name}))
+def _write_renamed(writer: ShardWriter, fetched: list[memoryview], index_n: IndexArray, names: list[str]) -> None:
+    """Write records with the names and numbers of their categories, for readers that look at nothing else."""
+    for record, entry in zip(fetched, index_n, strict=True):
+        label = int(entry["label"])
+        renamed = encode_example({**decode_example(payload(record)), "label": label, "class": names[label]})
+        writer.write(renamed, label=label, key=int(entry["key"]), content=int(entry["content"]))
 
 
 def _report_duplicates(records: Records, assignment: Assignment) -> dict[str, int]:
@@ -214,7 +217,11 @@ def _report_duplicates(records: Records, assignment: Assignment) -> dict[str, in
     return found
 
 
-def _delete(folder: Folder, manifest: Manifest) -> None:
+def _delete_shards(shards: Folder, manifest: Manifest, config: OrganizeConfig) -> None:
+    """Delete the files that were read, if asked; a run that was killed amid it is ended by the next one."""
+    if not config.delete_shards:
+        return
+    folder = files_of(shards, manifest)
     for file in manifest.files:
         folder.delete(file.name)
     log.info("deleted the %d files of %s", len(manifest.files), folder)

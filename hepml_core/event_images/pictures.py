@@ -16,6 +16,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from hepml_core.errors import DataError
 
@@ -78,7 +79,7 @@ def check_whole(content: bytes, header: Header) -> None:
     if header.format == "png":
         _check_png_chunks(content)
     else:
-        _open_with_pillow(content).close()
+        _decode_jpeg(content)
 
 
 def prepare(content: bytes, header: Header, channels: int, size: int) -> Encoded:
@@ -139,12 +140,9 @@ def _read_png_header(content: bytes) -> Header:
 
 
 def _read_jpeg_header(content: bytes) -> Header:
-    try:
-        with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            channels = {"L": 1, "RGB": 3}.get(image.mode, 0)
-            return Header("jpeg", image.width, image.height, channels, 8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"the JPEG header is invalid: {error}") from error
+    image = _open_jpeg(content)
+    channels = {"L": 1, "RGB": 3}.get(image.mode, 0)
+    return Header("jpeg", image.width, image.height, channels, 8)
 
 
 def _check_png_chunks(content: bytes) -> None:
@@ -168,9 +166,17 @@ def _check_png_chunks(content: bytes) -> None:
         raise DataError("the PNG has no pixels")
 
 
-def _open_with_pillow(content: bytes) -> Image.Image:
+def _open_jpeg(content: bytes) -> JpegImageFile:
+    """Read a JPEG up to its pixels, past Pillow's own guard against large ones, which is not one of our errors."""
     try:
-        image = Image.open(io.BytesIO(content), formats=("JPEG",))
+        return JpegImageFile(io.BytesIO(content))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"the JPEG header is invalid: {error}") from error
+
+
+def _decode_jpeg(content: bytes) -> Image.Image:
+    image = _open_jpeg(content)
+    try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"the JPEG is cut or damaged: {error}") from error
@@ -180,7 +186,7 @@ def _open_with_pillow(content: bytes) -> Image.Image:
 def _decode_as_stored(content: bytes, header: Header) -> NDArray[Any]:
     """Decode to (y, x), or (y, x, c) with up to 4 channels; palettes and CMYK come out as colour."""
     if header.format == "jpeg":
-        image = _open_with_pillow(content)
+        image = _decode_jpeg(content)
         return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     try:
         return np.asarray(imagecodecs.png_decode(content))

@@ -21,7 +21,6 @@ from hepml_core.event_images.pictures import Encoded, Picture, check_whole, deco
 from hepml_core.parallel import cores
 from hepml_core.progress import progress
 from hepml_core.storage import Folder
-from hepml_core.tfrecord import hash64
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +35,17 @@ def predict(source: Folder, model: Folder, predictions: Folder, config: PredictC
         DataError: There are no pictures, or one is bad and ``on_bad_input=fail``.
     """
     classifier = Classifier(model, config.device)
-    files = list_pictures(source)
-    inputs = {"model": classifier.manifest.digest, "source": f"{hash64(repr(files).encode(errors='replace')):x}"}
+    listing = list_pictures(source)
+    inputs = {"model": classifier.manifest.digest, "source": listing.digest}
     output = Output(predictions, "predictions", "event_images", config, inputs)
     if output.finished:
         log.info("%s is already there", predictions)
         return output.finished.metrics
-    bad: list[BadFile] = []
+    bad = list(listing.bad)
     keys: list[str] = []
     probabilities: list[NDArray[np.float64]] = []
-    with progress("predict", len(files), "images") as bar:
-        for batch, probability_ec in classifier.classify(
-            _read(source, [f.name for f in files], classifier, config, bad)
-        ):
+    with progress("predict", listing.pictures, "images") as bar:
+        for batch, probability_ec in classifier.classify(_read(source, listing.files[""], classifier, config, bad)):
             keys += batch.keys
             probabilities.append(probability_ec)
             bar.advance(len(batch.keys))
@@ -57,9 +54,9 @@ def predict(source: Folder, model: Folder, predictions: Folder, config: PredictC
     class_names = classifier.facts["class_names"]
     output.write(PREDICTIONS, to_csv(keys, np.concatenate(probabilities), class_names))
     metrics = {"events": len(keys), "skipped": len(bad)}
-    skipped = [dataclasses.asdict(one) for one in bad]
+    skipped = [dataclasses.asdict(one) for one in sorted(bad, key=lambda one: one.file)]
     output.publish(metrics=metrics, facts={"class_names": class_names, "skipped": skipped})
-    log.info("classified %d of %d pictures", len(keys), len(files))
+    log.info("classified %d of %d pictures", len(keys), len(keys) + len(bad))
     return metrics
 
 
@@ -68,23 +65,30 @@ def _read(
 ) -> Iterator[PictureBatch]:
     """Yield the pictures in batches; note the bad ones, or stop at the first."""
     facts = classifier.facts
+    _stop_at_bad(source, bad, config)
 
     def load(name: str) -> Picture | BadFile:
         try:
             return _decode(source.read(name), facts, config)
         except DataError as error:
             return BadFile(name, str(error))
+        except FileNotFoundError:
+            return BadFile(name, "the file was removed while predict was at work")
 
     with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(names), config.batch_size):
             chosen = names[start : start + config.batch_size]
             loaded = list(zip(chosen, pool.map(load, chosen), strict=True))
             bad += [found for _, found in loaded if isinstance(found, BadFile)]
-            if bad and config.on_bad_input == "fail":
-                raise DataError(f"{source}/{bad[0].file}: {bad[0].reason} (on_bad_input=skip leaves such files out)")
+            _stop_at_bad(source, bad, config)
             good = [(name, picture) for name, picture in loaded if not isinstance(picture, BadFile)]
             if good:
                 yield _to_batch(good)
+
+
+def _stop_at_bad(source: Folder, bad: list[BadFile], config: PredictConfig) -> None:
+    if bad and config.on_bad_input == "fail":
+        raise DataError(f"{source}/{bad[0].file}: {bad[0].reason} (on_bad_input=skip leaves such files out)")
 
 
 def _decode(content: bytes, facts: Mapping[str, int], config: PredictConfig) -> Picture:

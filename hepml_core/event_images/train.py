@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hepml_core.artifacts import Manifest, Output, check_files, read_manifest
-from hepml_core.checkpoints import save_weights
-from hepml_core.devices import seeded
-from hepml_core.errors import DataError, FolderError
+from hepml_core.errors import DataError, FolderError, SettingError
 from hepml_core.event_images.batches import IntArray, PictureBatch, PictureSet
 from hepml_core.event_images.config import TrainConfig
 from hepml_core.event_images.model import HEAD, ImageClassifier, build_model, load_start_weights
 from hepml_core.event_images.normalize import STATISTICS
-from hepml_core.fit_config import fit_identity
 from hepml_core.storage import Folder
-from hepml_core.training import LossOf, Phase, fit
+from hepml_core.training.checkpoints import save_weights
+from hepml_core.training.config import fit_identity
+from hepml_core.training.devices import seeded
+from hepml_core.training.fit import LossOf, Phase, fit
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ def train(dataset: Folder, statistics: Folder, model: Folder, config: TrainConfi
 
     Raises:
         FolderError: An input is not whole, the statistics are of another dataset, or ``model`` holds something else.
+        DataError: There is no valid split, or a picture is damaged.
+        SettingError: The pictures are too small for the network.
         TrainingError: The fit cannot go on.
     """
     manifest = read_manifest(dataset, "dataset", "event_images")
@@ -59,6 +61,7 @@ def train(dataset: Folder, statistics: Folder, model: Folder, config: TrainConfi
         )
     with seeded(config.seed):
         network = build_model_of(facts)
+    _check_size(network, facts)
     if config.start_weights:
         load_start_weights(network, config.start_weights)
     result = fit(
@@ -126,6 +129,19 @@ def build_model_of(facts: Mapping[str, Any]) -> ImageClassifier:
         std_c=[std or 1.0 for std in facts["std"]],
         dropout=facts["dropout"],
     )
+
+
+def _check_size(network: ImageClassifier, facts: Mapping[str, Any]) -> None:
+    """Refuse pictures that shrink to nothing on their way through the network."""
+    height, width = facts["height"], facts["width"]
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros((1, height, width, facts["channels"]), dtype=torch.uint8))
+    except RuntimeError as error:
+        raise SettingError(
+            f"pictures of {width}x{height} pixels are too small for the network {facts['architecture']}: "
+            "convert with a larger image_size"
+        ) from error
 
 
 def _model_facts(dataset: Manifest, statistics: Mapping[str, Any], config: TrainConfig) -> dict[str, Any]:

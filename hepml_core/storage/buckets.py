@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-import google_crc32c
+from crc32c import crc32c as extend_crc32c
 
 from hepml_core.errors import HepmlError, StorageError
 from hepml_core.storage import in_parallel
@@ -233,7 +233,7 @@ def crc32c_of(path: Path) -> int:
     crc32c = 0
     with path.open("rb") as file:
         while chunk := file.read(2**20):
-            crc32c = google_crc32c.extend(crc32c, chunk)
+            crc32c = extend_crc32c(chunk, crc32c)
     return crc32c
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -179,14 +179,12 @@ class LocalFolder(Folder):
         target = self._file(name)
         with disk_errors(f"cannot write {target}"):
             target.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, staging = tempfile.mkstemp(prefix=f".{target.name[:32]}.", suffix=".tmp", dir=target.parent)
-            os.close(descriptor)
-        path = Path(staging)
+        # The file is not made here: one that exists and is cut to nothing is brought to the disk when it is closed.
+        path = target.with_name(f".{target.name[:32]}.{secrets.token_hex(8)}.tmp")
         try:
             with full_disk_errors(f"cannot write {target}"):
                 yield path
             with disk_errors(f"cannot write {target}"):
-                path.chmod(0o644)
                 if only_new:
                     _flush_to_disk(path)
                     os.link(path, target)

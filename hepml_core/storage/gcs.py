@@ -9,7 +9,7 @@ import re
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-import google_crc32c
+from crc32c import crc32c as extend_crc32c
 
 from hepml_core.errors import DependencyError
 from hepml_core.storage.buckets import (
@@ -101,7 +101,7 @@ class GoogleBucket(Bucket):
         return found[1]
 
     def put_part(self, key: str, upload: str, number: int, content: bytes) -> str:
-        headers = {"X-Goog-Hash": f"crc32c={to_base64(google_crc32c.value(content))}"}
+        headers = {"X-Goog-Hash": f"crc32c={to_base64(extend_crc32c(content))}"}
         answer = self._xml("PUT", key, f"partNumber={number}&uploadId={quote(upload)}", headers, content)
         return str(answer.headers["ETag"])
 

@@ -6,7 +6,7 @@ import functools
 import os
 from typing import Any, ClassVar
 
-import google_crc32c
+from crc32c import crc32c as extend_crc32c
 
 from hepml_core.errors import DependencyError
 from hepml_core.storage.buckets import (
@@ -76,12 +76,12 @@ class S3Bucket(Bucket):
                 return b""
             raise
         content: bytes = found["Body"].read()
-        if "Range" not in options and _crc32c_of(found) not in (None, google_crc32c.value(content)):
+        if "Range" not in options and _crc32c_of(found) not in (None, extend_crc32c(content)):
             raise DamagedError("it arrived damaged")
         return content
 
     def put(self, key: str, content: bytes, new_by: str = "") -> None:
-        crc32c = to_base64(google_crc32c.value(content))
+        crc32c = to_base64(extend_crc32c(content))
         _client().put_object(
             Bucket=self.name,
             Key=key,
@@ -112,7 +112,7 @@ class S3Bucket(Bucket):
 
     def put_part(self, key: str, upload: str, number: int, content: bytes) -> str:
         place = {"Bucket": self.name, "Key": key, "UploadId": upload, "PartNumber": number}
-        crc32c = to_base64(google_crc32c.value(content))
+        crc32c = to_base64(extend_crc32c(content))
         answer = _client().upload_part(**place, Body=content, ChecksumCRC32C=crc32c)
         return f"{answer['ETag']} {crc32c}"  # the end of the upload must name both
 

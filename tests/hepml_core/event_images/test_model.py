@@ -10,8 +10,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hepml_core.checkpoints import load_weights, save_weights
-from hepml_core.devices import seeded
 from hepml_core.errors import DataError, FolderError, SettingError, UnknownNameError
 from hepml_core.event_images.model import (
     ARCHITECTURES,
@@ -21,6 +19,8 @@ from hepml_core.event_images.model import (
     build_model,
     load_start_weights,
 )
+from hepml_core.training.checkpoints import load_weights, save_weights
+from hepml_core.training.devices import seeded
 
 PARAMETERS = {"densenet121": 7978856, "densenet161": 28681000, "densenet169": 14149480, "densenet201": 20013928}
 MEAN_C, STD_C = (0.1, 0.2, 0.3), (0.5, 0.4, 0.3)

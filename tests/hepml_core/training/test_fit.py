@@ -22,13 +22,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hepml_core.checkpoints import read_tensors, save_weights
-from hepml_core.devices import Batch, seeded
 from hepml_core.errors import FolderError, SettingError, TrainingError, UnknownNameError
-from hepml_core.fit_config import FitConfig
-from hepml_core.history import read_history
 from hepml_core.storage import open_folder
-from hepml_core.training import FitResult, LossOf, Phase, fit
+from hepml_core.training.checkpoints import read_tensors, save_weights
+from hepml_core.training.config import FitConfig
+from hepml_core.training.devices import Batch, seeded
+from hepml_core.training.fit import FitResult, LossOf, Phase, fit
+from hepml_core.training.history import read_history
 
 FEATURES, EVENTS, BATCH = 4, 96, 16
 QUICK = FitConfig(epochs=3, batch_size=BATCH, learning_rate=0.01, device="cpu")

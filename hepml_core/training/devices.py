@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hepml_core.errors import DependencyError, SettingError, TrainingError
-from hepml_core.fit_config import Device, Precision
+from hepml_core.training.config import Device, Precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from hepml_core.devices import Batch, Feed, seeded
 from hepml_core.errors import TrainingError
-from hepml_core.meters import Watch, check_loss_scale
+from hepml_core.training.devices import Batch, Feed, seeded
+from hepml_core.training.meters import Watch, check_loss_scale
 
 CPU = torch.device("cpu")
 

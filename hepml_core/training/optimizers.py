@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from hepml_core.errors import SettingError, UnknownNameError
-from hepml_core.fit_config import FitConfig
-from hepml_core.schedules import Rate
+from hepml_core.training.config import FitConfig
+from hepml_core.training.schedules import Rate
 
 
 def freeze(model: nn.Module, trainable: tuple[str, ...] | None, wanted: Mapping[str, bool]) -> Callable[[], None]:

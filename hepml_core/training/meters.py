@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hepml_core.devices import Batch
 from hepml_core.errors import TrainingError
+from hepml_core.training.devices import Batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -11,7 +11,7 @@ import pytest
 
 from hepml_core.config import build_config, describe_config
 from hepml_core.errors import SettingError
-from hepml_core.fit_config import FitConfig, fit_identity
+from hepml_core.training.config import FitConfig, fit_identity
 
 
 @pytest.mark.parametrize(
@@ -45,5 +45,5 @@ def test_the_identity_knows_settings_and_data_but_not_the_place() -> None:
 
 
 def test_settings_can_be_read_without_torch() -> None:
-    code = "import sys, hepml_core.fit_config; sys.exit('torch' in sys.modules)"
+    code = "import sys, hepml_core.training.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from hepml_core.fit_config import FitConfig
+from hepml_core.training.config import FitConfig
 
 
 @dataclass(slots=True)

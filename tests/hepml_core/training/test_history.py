@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hepml_core.errors import DataError
-from hepml_core.history import EVENTS, read_history, to_csv, to_events, write_history
 from hepml_core.storage import open_folder
+from hepml_core.training.history import EVENTS, read_history, to_csv, to_events, write_history
 
 
 def rows(count: int) -> list[dict[str, Any]]:

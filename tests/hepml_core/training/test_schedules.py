@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from hepml_core.config import build_config
-from hepml_core.fit_config import FitConfig
-from hepml_core.schedules import rate_at
+from hepml_core.training.config import FitConfig
+from hepml_core.training.schedules import rate_at
 
 CONFIG = FitConfig(learning_rate=0.1)
 

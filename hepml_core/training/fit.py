@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from hepml_core.checkpoints import Checkpoints, Restored, load_weights, restore
-from hepml_core.devices import Batch, Feed, open_fabric, put_channels_last, seeded, tuned
 from hepml_core.errors import SettingError, TrainingError, UnknownNameError
-from hepml_core.fit_config import FitConfig
-from hepml_core.fit_state import FitState
-from hepml_core.history import WALL_TIME, write_history
-from hepml_core.meters import Means, Watch, check_loss_scale, not_finite
-from hepml_core.optimizers import build_optimizer, check_trainable, freeze, set_rate
 from hepml_core.progress import Bar, progress
-from hepml_core.schedules import Rate, rate_at
 from hepml_core.storage import Folder, open_folder
+from hepml_core.training.checkpoints import Checkpoints, Restored, load_weights, restore
+from hepml_core.training.config import FitConfig
+from hepml_core.training.devices import Batch, Feed, open_fabric, put_channels_last, seeded, tuned
+from hepml_core.training.history import WALL_TIME, write_history
+from hepml_core.training.meters import Means, Watch, check_loss_scale, not_finite
+from hepml_core.training.optimizers import build_optimizer, check_trainable, freeze, set_rate
+from hepml_core.training.schedules import Rate, rate_at
+from hepml_core.training.state import FitState
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -99,7 +99,7 @@ def fit(
         valid: Validation events.
         config: Settings.
         folder: Model folder; gets ``history.csv``, ``tensorboard/`` and ``checkpoints/``.
-        identity: Digest of all that decides the result (``fit_config.fit_identity``).
+        identity: Digest of all that decides the result (``training.config.fit_identity``).
         phases: One after the other; none means one phase of ``config.epochs`` with all parameters.
 
     Raises:

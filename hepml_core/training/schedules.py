@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hepml_core.fit_config import FitConfig
+from hepml_core.training.config import FitConfig
 
 _START_SHARE, _END_SHARE = 1 / 25, 1 / 25 / 1e4
 """First and last learning rate of one_cycle, as shares of the highest."""

@@ -18,8 +18,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from hepml_core.errors import DataError, FolderError
-from hepml_core.fit_state import FitState
 from hepml_core.storage import Folder
+from hepml_core.training.state import FitState
 
 LAST = "last.safetensors"
 _MODEL, _OPTIMIZER = "model/", "optimizer/"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from hepml_core.checkpoints import Checkpoints, load_weights, read_tensors, restore, save_weights
 from hepml_core.errors import DataError, FolderError
-from hepml_core.fit_state import FitState
 from hepml_core.storage import open_folder
+from hepml_core.training.checkpoints import Checkpoints, load_weights, read_tensors, restore, save_weights
+from hepml_core.training.state import FitState
 
 
 def net(width: int = 3) -> nn.Sequential:
