@@ -86,7 +86,7 @@ def _run_unless_stopped(function: Callable[[JobT], ResultT], job: JobT) -> Resul
 
 def _start_worker(parent: int, stopped: Any) -> None:
     """End this worker when its parent is gone, for a parent that was killed cannot say so."""
-    global _stopped  # noqa: PLW0603 - a worker serves one pool
+    global _stopped
     _stopped = stopped
 
     def watch() -> None:

@@ -8,7 +8,7 @@ all call it through ``run_stage``. Domains are found by name at run time, so tha
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import math
 import os
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -121,7 +121,7 @@ if TYPE_CHECKING:
 
 
 def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: str) -> Metrics:
-    """Run ``hepml_core.<domain>.<stage>`` on the given folders, report and return its metrics.
+    """Run ``hepml_core.<domain>.<stage>`` on the given folders, report its metrics and return those that are finite.
 
     Raises:
         UnknownNameError: There is no such stage, domain, folder or setting; the message names the nearest one.
@@ -142,7 +142,8 @@ def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: s
         raise SettingError(f"{stage} {domain} needs the folder {' and '.join('--' + name for name in missing)}")
     metrics: Metrics = function(**{name: open_folder(folder) for name, folder in folders.items()}, config=config)
     report(metrics)
-    return metrics
+    # Kubeflow's metadata hold no NaN: one of them, say the error of an area under two events, would fail the task.
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def find_stage(stage: str, domain: str) -> Callable[..., Any]:
@@ -174,9 +175,11 @@ def config_of(function: Callable[..., Any]) -> type[Config]:
 
 
 def domains() -> list[str]:
-    """Return the names of the domains."""
+    """Return the names of the domains: the packages with a module for every stage. None is imported."""
+    (home,) = hepml_core.__path__
+    packages = [found.name for found in pkgutil.iter_modules([home]) if found.ispkg]
     return sorted(
-        found.name
-        for found in pkgutil.iter_modules(hepml_core.__path__)
-        if found.ispkg and importlib.util.find_spec(f"hepml_core.{found.name}.config")
+        package
+        for package in packages
+        if STAGES.keys() <= {module.name for module in pkgutil.iter_modules([f"{home}/{package}"])}
     )

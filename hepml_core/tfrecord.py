@@ -185,6 +185,7 @@ class Records:
 
         Raises:
             DataError: A record is cut or damaged; the message names its place.
+            FolderError: A shard is missing.
         """
         records = self._slices(record_n)
         for number, record in zip(record_n, records, strict=True):
@@ -198,6 +199,7 @@ class Records:
 
         Raises:
             DataError: A shard is shorter than its index says.
+            FolderError: A shard is missing.
         """
         records = self._slices(record_n)
         if sum(map(len, records)) != self.index_n["length"][record_n].sum(dtype=np.int64):
@@ -215,7 +217,10 @@ class Records:
         opens_n = np.concatenate([np.ones(min(1, len(sorted_n)), bool), apart_n])
         first_r = np.flatnonzero(opens_n)
         last_r = np.append(first_r, len(sorted_n))[1:] - 1
-        contents = self._read(shard_n[first_r].tolist(), start_n[first_r].tolist(), end_n[last_r].tolist())
+        try:
+            contents = self._read(shard_n[first_r].tolist(), start_n[first_r].tolist(), end_n[last_r].tolist())
+        except FileNotFoundError as error:
+            raise FolderError(f"a shard is missing ({error}): run the stage that made {self._folder} again") from error
         run_n = np.cumsum(opens_n) - 1
         begin_n = start_n - start_n[first_r][run_n]
         slices = [memoryview(b"")] * len(record_n)

@@ -5,6 +5,7 @@ TensorFlow runs in one process of its own, so that the tests themselves never lo
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 import subprocess
@@ -22,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hepml_core.artifacts import FileEntry
-from hepml_core.errors import DataError, FolderError
+from hepml_core.errors import DataError, FolderError, HepmlError
 from hepml_core.storage import open_folder
 from hepml_core.tfrecord import (
     INDEX,
@@ -176,6 +177,47 @@ def test_reading_through_the_index_equals_reading_in_order(tmp_path: Path) -> No
         fetched = records.fetch(record_n)
         assert [payload(record) for record in fetched] == [expected[number] for number in record_n]
     assert records.index_n["label"].tolist() == [n % 3 for count in (5, 1, 9) for n in range(count)]
+
+
+def test_raw_copies_are_the_records_as_they_stand(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, some_payloads())
+    chosen_n = np.array([5, 0, 1, 6])
+    assert [bytes(record) for record in shard.records().gather(chosen_n)] == [
+        frame(shard.payloads[n]) for n in chosen_n
+    ]
+    with ShardWriter(tmp_path / "copy") as writer:
+        writer.write_records(shard.records().gather(np.arange(7)), shard.records().index_n)
+    assert (tmp_path / "copy").read_bytes() == shard.path.read_bytes()
+    assert (writer.bytes, writer.crc32c, writer.records) == (shard.entry.bytes, shard.entry.crc32c, 7)
+    assert np.array_equal(writer.index_n, shard.records().index_n)
+
+
+def test_records_far_apart_are_read_as_well_as_neighbours(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, [bytes([number]) * 20_000 for number in range(12)])
+    chosen_n = np.array([11, 2, 3, 0, 7])
+    assert [payload(record) for record in shard.records().fetch(chosen_n)] == [shard.payloads[n] for n in chosen_n]
+
+
+def test_a_shard_that_vanishes_is_named(tmp_path: Path) -> None:
+    records = make_shard(tmp_path, some_payloads()).records()
+    (tmp_path / "part-0").unlink()
+    for read in (records.fetch, records.gather):
+        with pytest.raises(FolderError, match=r"a shard is missing \(.*part-0'\): run the stage that made"):
+            read(np.arange(2))
+
+
+def test_a_raw_copy_of_a_cut_shard_is_refused(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, some_payloads())
+    shard.path.write_bytes(shard.path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"a shard in .* was cut while it was read"):
+        shard.records().gather(np.arange(7))
+
+
+def test_a_shard_outside_its_folder_is_not_read(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, some_payloads())
+    (tmp_path / "inside").mkdir()
+    with pytest.raises(HepmlError, match=r"refused '\.\./part-0\.index' as a name"):
+        Records(open_folder(tmp_path / "inside"), [dataclasses.replace(shard.entry, name="../part-0")])
 
 
 def test_no_shards_hold_no_records(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_value_that_a_stage_refuses_is_refused_in_its_words(name: str, value: 
 
 
 def test_a_misspelled_setting_in_a_pipeline_file_is_found() -> None:
-    @dsl.pipeline(name="misspelled")
+    @dsl.pipeline(name="misspelled")  # type: ignore[untyped-decorator]  # kfp has no types
     def misspelled(source: str) -> None:
         """Ask convert for what it does not know."""
         convert(domain="event_images", source=source, settings={"image_sise": 3})
@@ -49,11 +49,11 @@ def test_a_misspelled_setting_in_a_pipeline_file_is_found() -> None:
 
 
 def test_what_another_stage_will_decide_is_left_to_the_run() -> None:
-    @dsl.component(base_image="any")
+    @dsl.component(base_image="any")  # type: ignore[untyped-decorator]  # kfp has no types
     def choose() -> int:
         return 7
 
-    @dsl.pipeline(name="chosen")
+    @dsl.pipeline(name="chosen")  # type: ignore[untyped-decorator]  # kfp has no types
     def chosen(source: str) -> None:
         """Let a component choose a setting of another."""
         shards = convert(domain="event_images", source=source, settings={}).outputs["shards"]

@@ -505,7 +505,7 @@ SCRIPT_PHASES = (Phase("head", 2, trainable=("head",)), Phase("whole", 2))
 
 
 def environment() -> dict[str, str]:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
 
 
