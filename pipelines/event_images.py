@@ -23,7 +23,7 @@ def event_images(
     image_size: int = 0,
     architecture: str = "small",
     epochs: int = 10,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1e-2,
     shards_root: str = "",
 ) -> Artifact:
     """Convert, organize, normalize, train and evaluate pictures of events.
@@ -51,10 +51,10 @@ def event_images(
 @dsl.pipeline(name="event-images-toy")
 def event_images_toy(
     events_per_class: int = 1000,
-    image_size: int = 0,
+    image_size: int = 150,
     architecture: str = "small",
     epochs: int = 10,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1e-2,
     shards_root: str = "",
 ) -> Artifact:
     """Generate toy pictures and do with them what ``event_images`` does.

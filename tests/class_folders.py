@@ -88,7 +88,8 @@ def bright_and_dark(folder: Path, count: int = 60, size: int = 32) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Return all files of a folder by name, without what killed processes left behind."""
-    return {found.name: (folder / found.name).read_bytes() for found in LocalFolder(folder).walk()}
+    walk = LocalFolder(folder).walk()
+    return {found.name: (folder / found.name).read_bytes() for found in walk if not found.name.startswith(".")}
 
 
 def shard_bytes(folder: Path) -> dict[str, bytes]:

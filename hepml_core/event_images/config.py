@@ -158,6 +158,15 @@ class TrainConfig(FitConfig):
     architecture: Literal["small", "densenet121", "densenet161", "densenet169", "densenet201"] = "small"
     """Network: small is for laptops, DenseNets of 8 to 29 million parameters for GPUs."""
 
+    epochs: int = 10
+    """Passes over the training pictures."""
+
+    learning_rate: float = 1e-2
+    """Learning rate; the highest one of the schedule. For the DenseNets and constant schedule 1e-4 is usual."""
+
+    schedule: Literal["constant", "plateau", "one_cycle", "cosine"] = "one_cycle"
+    """How the learning rate moves within a phase; one_cycle moves the momentum against it, between 0.95 and 0.85."""
+
     dropout: float = 0.0
     """Share of the features that is left out at random while training."""
 

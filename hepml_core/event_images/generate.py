@@ -6,13 +6,12 @@ import json
 import logging
 from functools import partial
 
-import imagecodecs
-
 from hepml_core.config import to_settings
 from hepml_core.errors import FolderError, UnknownNameError
 from hepml_core.event_images.config import GenerateConfig
-from hepml_core.event_images.displays import Picture, draw_display
+from hepml_core.event_images.displays import draw_display
 from hepml_core.event_images.physics import PROCESSES
+from hepml_core.event_images.pictures import encode_png
 from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
 from hepml_core.storage import Folder, in_parallel, open_folder
@@ -130,12 +129,6 @@ def _draw(address: str, config: GenerateConfig, job: Job) -> int:
     """Draw and write the pictures of a job; return how many."""
     source = open_folder(address)
     name, numbers = job
-    contents = {picture_name(name, number): encode(draw_display(name, number, config)) for number in numbers}
+    contents = {picture_name(name, number): encode_png(draw_display(name, number, config)) for number in numbers}
     in_parallel(lambda name: source.write(name, contents[name]), contents)  # an object store answers slowly
     return len(contents)
-
-
-def encode(picture_yxc: Picture) -> bytes:
-    """Encode a picture as PNG; run lengths suit black pictures with points and take a third of the default's time."""
-    strategy, no_filter = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.NO
-    return bytes(imagecodecs.png_encode(picture_yxc, level=1, strategy=strategy, filter=no_filter))

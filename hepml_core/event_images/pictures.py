@@ -123,8 +123,14 @@ def decode_into(content: bytes, out_yxc: Picture) -> None:
 
 
 def encode_png(picture_yxc: Picture) -> bytes:
-    """Encode a picture (y, x, c) with 1 or 3 channels as PNG."""
-    return bytes(imagecodecs.png_encode(picture_yxc[..., 0] if picture_yxc.shape[-1] == 1 else picture_yxc, level=6))
+    """Encode a picture (y, x, c) with 1 or 3 channels as PNG.
+
+    Run lengths without a filter suit black pictures with points: they take a quarter of the default's time and hardly
+    more bytes.
+    """
+    stored = picture_yxc[..., 0] if picture_yxc.shape[-1] == 1 else picture_yxc
+    strategy, no_filter = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.NO
+    return bytes(imagecodecs.png_encode(stored, level=1, strategy=strategy, filter=no_filter))
 
 
 def _read_png_header(content: bytes) -> Header:

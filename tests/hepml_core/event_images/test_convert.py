@@ -316,6 +316,26 @@ def test_nonsense_settings_are_refused(settings: dict[str, Any]) -> None:
         build_config(ConvertConfig, settings)
 
 
+@pytest.mark.real_data
+def test_copies_among_real_jet_pictures_are_reported(real_data: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(real_data / "event_images/quark_gluon_jets", tmp_path / "jets"))
+    assert run(source, tmp_path / "as they are") == {"events": 159, "skipped": 0, "duplicates": 0}
+    degenerate = next((source / "quarks").glob("*.jpeg"))
+    shutil.copy(degenerate, source / "quarks/copy.jpeg")
+    shutil.copy(degenerate, source / "gluons/copy.jpeg")
+    assert run(source, tmp_path / "with copies")["duplicates"] == 2
+    assert manifest_of(tmp_path / "with copies")["facts"]["duplicates"]["across_classes"] == 3
+
+
+@pytest.mark.real_data
+def test_the_16_bit_pictures_of_cms_keep_their_bits_and_bytes(real_data: Path, tmp_path: Path) -> None:
+    files = {name: (real_data / f"event_images/cms_views/{name}.png").read_bytes() for name in ("higgs", "jpsi")}
+    run(write(tmp_path / "cms", {f"{name}/1.png": content for name, content in files.items()}), tmp_path / "shards")
+    assert {one["class"].decode(): one["image"] for one in examples(tmp_path / "shards")} == files
+    facts = manifest_of(tmp_path / "shards")["facts"]
+    assert (facts["height"], facts["width"], facts["bits"]) == (300, 300, 16)
+
+
 def test_shards_may_lie_elsewhere_than_their_manifest(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "beside")
     run(source, tmp_path / "away", shards_root=str(tmp_path / "store"))

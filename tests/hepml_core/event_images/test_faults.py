@@ -99,10 +99,9 @@ def serve() -> None:
     """Fork a process for each request on standard input; answer how it ended."""
     for stage in STAGES:
         importlib.import_module(f"hepml_core.event_images.{stage}")
-    steps = multiprocessing.Value("i", 0)
     for line in sys.stdin:
         words, fatal_step, largest_file = json.loads(line)
-        steps.value = 0
+        steps = multiprocessing.Value("i", 0)  # a new one, for who is killed keeps its lock
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
@@ -111,7 +110,7 @@ def serve() -> None:
         with open(reader, "rb") as pipe:  # noqa: PTH123 - a number is no path
             said = pipe.read().decode()
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        print(json.dumps({"status": status, "said": said, "steps": steps.value}), flush=True)  # noqa: T201
+        print(json.dumps({"status": status, "said": said, "steps": steps.get_obj().value}), flush=True)  # noqa: T201
 
 
 def obey(words: list[str], steps: Any, fatal_step: int, largest_file: int, log: int) -> NoReturn:
@@ -140,6 +139,8 @@ def obey(words: list[str], steps: Any, fatal_step: int, largest_file: int, log: 
     for name in ("replace", "link", "fsync", "unlink", "rmdir"):
         setattr(os, name, counted(getattr(os, name)))
     tempfile.mkstemp = counted(tempfile.mkstemp)
+    # Workers talk through memory that is a file to the system; this opens it, and they share it.
+    memory = multiprocessing.RawValue("b", 0)
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     status = 1
@@ -149,6 +150,7 @@ def obey(words: list[str], steps: Any, fatal_step: int, largest_file: int, log: 
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
+    del memory
     os._exit(status)
 
 
@@ -196,7 +198,7 @@ def check_kills(stage: str, made: Path, run: Run, tmp_path: Path, most: int) -> 
 def test_a_stage_killed_at_any_step_ends_with_the_same_bytes_when_it_is_run_again(
     stage: str, made: Path, run: Run, tmp_path: Path
 ) -> None:
-    check_kills(stage, made, run, tmp_path, most=8)
+    check_kills(stage, made, run, tmp_path, most=5)
 
 
 @pytest.mark.slow
@@ -210,11 +212,11 @@ def test_a_stage_killed_again_and_again_gets_there(made: Path, run: Run, tmp_pat
         output = tmp_path / stage
         words = words_of(stage, made, output)
         kills = 0
-        # Each run notes its plan anew (three changes); ten more are progress.
-        while run(words, fatal_step=13).status == -signal.SIGKILL:
+        # Plan, manifest and the receipts' end take about 20 changes; the rest of each run is progress.
+        while run(words, fatal_step=30).status == -signal.SIGKILL:
             kills += 1
-            assert kills < 50
-        assert kills > 1
+            assert kills < 10
+        assert kills
         assert result_of(stage, output) == result_of(stage, made / FOLDERS[stage][-1])
 
 

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -146,6 +147,23 @@ def test_the_manifest_names_the_dataset_and_a_second_run_does_nothing(tmp_path: 
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "statistics").rglob("*")} == before
     with pytest.raises(FolderError, match="max_samples was 0, is 3"):
         measured(dataset, max_samples=3)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("higgs", [0.0068, 0.0377, 0.0404], [0.081, 0.190, 0.197]),
+        ("jpsi", [0.0060, 0.0311, 0.0322], [0.076, 0.173, 0.177]),
+    ],
+)
+def test_a_picture_of_cms_has_the_known_moments(
+    real_data: Path, tmp_path: Path, name: str, mean: list[float], std: list[float]
+) -> None:
+    one_yxc = imagecodecs.png_decode((real_data / f"event_images/cms_views/{name}.png").read_bytes())
+    found = measured(organized(tmp_path, {f"{label}/{n}.png": one_yxc for label in "ab" for n in range(5)}))
+    assert found["mean"] == pytest.approx(mean, abs=5.1e-5)
+    assert found["std"] == pytest.approx(std, abs=5.1e-4)
 
 
 def test_a_changed_dataset_is_refused(tmp_path: Path) -> None:
