@@ -22,7 +22,7 @@ def event_images(
     source: str,
     image_size: int = 0,
     architecture: str = "small",
-    epochs: int = 10,
+    epochs: int = 12,
     learning_rate: float = 1e-2,
     shards_root: str = "",
 ) -> Artifact:
@@ -53,7 +53,7 @@ def event_images_toy(
     events_per_class: int = 1000,
     image_size: int = 150,
     architecture: str = "small",
-    epochs: int = 10,
+    epochs: int = 12,
     learning_rate: float = 1e-2,
     shards_root: str = "",
 ) -> Artifact:

@@ -41,8 +41,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     root = tmp_path_factory.mktemp("toy")
     made = Toy(*(LocalFolder(root / name) for name in ("source", "shards", "dataset", "statistics")))
     convert(LocalFolder(bright_and_dark(root / "source")), made.shards, ConvertConfig(records_per_shard=50))
-    fractions = {"train_fraction": 0.5, "valid_fraction": 0.2, "test_fraction": 0.3}
-    organize(made.shards, made.dataset, OrganizeConfig(exact=True, **fractions))
+    split = OrganizeConfig(exact=True, train_fraction=0.5, valid_fraction=0.2, test_fraction=0.3)
+    organize(made.shards, made.dataset, split)
     normalize(made.dataset, made.statistics, NormalizeConfig())
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +36,8 @@ def test_help_of_a_verb_shows_every_parameter_of_the_domains_pipelines(
         main([verb, "event_images", "--help"])
     text = capsys.readouterr().out
     assert "source=required" in text
-    assert "learning_rate=0.003\n      Highest learning rate." in text
-    assert "events_per_class=1000" in text
+    assert re.search(r"  learning_rate=[0-9.]+\n      Highest learning rate\.", text)
+    assert re.search(r"  events_per_class=[0-9]+\n", text)
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def made(source: Path, *, test: float = 0.5, **settings: Any) -> tuple[LocalFold
     names = ("shards", "dataset", "statistics", "model")
     shards, dataset, statistics, model = (LocalFolder(source.with_name(f"{source.name} {name}")) for name in names)
     convert(LocalFolder(source), shards, build_config(ConvertConfig, settings))
-    fractions = {"train_fraction": 0.75 - test, "valid_fraction": 0.25, "test_fraction": test}
-    organize(shards, dataset, OrganizeConfig(exact=True, **fractions))
+    split = OrganizeConfig(exact=True, train_fraction=0.75 - test, valid_fraction=0.25, test_fraction=test)
+    organize(shards, dataset, split)
     normalize(dataset, statistics, NormalizeConfig())
     train(dataset, statistics, model, TrainConfig(epochs=1, batch_size=16, device="cpu"))
     return dataset, model

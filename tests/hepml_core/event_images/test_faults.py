@@ -124,7 +124,8 @@ def obey(words: list[str], steps: Any, fatal_step: int, largest_file: int, log: 
     os.close(log)
     # Drawing takes seconds and touches no file.
     drawn = png(np.zeros((4, 4, 3), np.uint8))
-    report.to_png = report.to_pdf = lambda _: drawn
+    for name in ("to_png", "to_pdf"):
+        setattr(report, name, lambda _: drawn)
 
     def counted(change: Callable[..., Any]) -> Callable[..., Any]:
         def make(*arguments: Any, **options: Any) -> Any:
@@ -310,7 +311,6 @@ def test_the_program_killed_at_random_moments_ends_with_the_same_bytes(made: Pat
     for stage in STAGES:
         output = tmp_path / stage
         command = [sys.executable, "-m", "hepml_core", *words_of(stage, made, output)]
-        start = time.monotonic()
         for share in (*chance.uniform(0.2, 0.9, 2), None):
             with subprocess.Popen(
                 command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -321,7 +321,6 @@ def test_the_program_killed_at_random_moments_ends_with_the_same_bytes(made: Pat
                 else:
                     time.sleep(share * (3 if stage in STAGES[:4] else 8))
                     process.kill()
-        assert time.monotonic() > start
         expected = result_of(stage, made / FOLDERS[stage][-1])
         found = result_of(stage, output)
         if stage == "evaluate":  # the figures of ``made`` are not drawn

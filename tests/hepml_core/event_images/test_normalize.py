@@ -127,7 +127,7 @@ def test_a_constant_channel_has_exactly_no_deviation_and_is_warned_of(
 @pytest.mark.parametrize(("dtype", "size"), [(np.uint16, (1500, 1500)), (np.uint8, (70_000, 2))])
 def test_large_pictures_overflow_no_sum(dtype: type, size: tuple[int, int]) -> None:
     full = np.iinfo(dtype).max
-    image_byxc = np.full((2, *size, 1), full, dtype)
+    image_byxc: Picture = np.full((2, *size, 1), full, dtype)
     nothing = np.zeros(2, np.int64)
     constant = pixel_moments(PictureBatch(image_byxc, nothing, nothing, []))
     assert (constant.mean_c[0], constant.std_c[0]) == (1.0, 0.0)

@@ -48,8 +48,8 @@ def prepared(source: Path, *, channels: Any = 3, image_size: int = 0, valid: flo
     folders = [LocalFolder(source.with_name(f"{source.name} {name}")) for name in ("shards", "dataset", "statistics")]
     shards, dataset, statistics = folders
     convert(LocalFolder(source), shards, ConvertConfig(channels=channels, image_size=image_size))
-    fractions = {"train_fraction": 0.75 - valid, "valid_fraction": valid, "test_fraction": 0.25}
-    organize(shards, dataset, OrganizeConfig(exact=True, **fractions))
+    split = OrganizeConfig(exact=True, train_fraction=0.75 - valid, valid_fraction=valid, test_fraction=0.25)
+    organize(shards, dataset, split)
     normalize(dataset, statistics, NormalizeConfig())
     return dataset, statistics
 
