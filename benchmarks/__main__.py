@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -146,7 +148,7 @@ def memory(work: Path) -> None:
 
 
 def _pictures(work: Path) -> Path:
-    """Return 20,000 pictures: 2,000 that are drawn, and copies of them under other names."""
+    """Return 20,000 pictures: 2,000 that are drawn, and copies of them that differ in a comment."""
     pictures = work / "pictures"
     if not pictures.exists():
         for file in sorted(_few(work).glob("*/*.png")):
@@ -154,7 +156,9 @@ def _pictures(work: Path) -> Path:
             folder = pictures / file.parent.name
             folder.mkdir(parents=True, exist_ok=True)
             for copy in range(PICTURES // DRAWN):
-                (folder / f"{file.stem}_{copy}.png").write_bytes(content)
+                text = b"tEXtcopy\0%d" % copy
+                chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+                (folder / f"{file.stem}_{copy}.png").write_bytes(content[:-12] + chunk + content[-12:])
     return pictures
 
 

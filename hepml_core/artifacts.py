@@ -137,7 +137,7 @@ def check_files(folder: Folder, manifest: Manifest) -> None:
         FolderError: A file is missing, cut or changed; the message names it.
     """
     where = files_of(folder, manifest)
-    remedy = f"restore it or run {STAGE_OF_KIND[manifest.kind]} again"
+    remedy = f"restore it, or remove the folder and run {STAGE_OF_KIND[manifest.kind]} again"
 
     def check(entry: FileEntry) -> None:
         found = where.stat(entry.name)
@@ -198,6 +198,8 @@ class Output:
         self.finished = self._find_finished()
         if self.finished is None:
             self._find_unfinished()
+        else:
+            self._forget_receipts()  # of a run that was killed between its manifest and its end
 
     def receipt(self, name: str) -> tuple[FileEntry, dict[str, Any]] | None:
         """Return the entry and notes of a file that an earlier, killed run left whole, or None."""
@@ -258,12 +260,15 @@ class Output:
         except FileExistsError:
             if self._find_finished() is None:
                 raise FolderError(f"{self._folder} was published by another writer with other content") from None
+        self._forget_receipts()
+        return manifest
+
+    def _forget_receipts(self) -> None:
         for receipt in list(self._receipts.walk()):
             self._receipts.delete(receipt.name)
         if self._receipts.path:
             # With what a killed process left behind there; another writer of the same plan may have been quicker.
             shutil.rmtree(self._receipts.path, ignore_errors=True)
-        return manifest
 
     def _find_finished(self) -> Manifest | None:
         manifest = _read_manifest(self._folder)

@@ -105,7 +105,7 @@ class PictureSet:
         for position, (record, image_yxc) in enumerate(zip(fetched, image_byxc, strict=True)):
             try:
                 content, key = bytes_features(payload(record), ("image", "key"))
-                keys.append(key.decode())
+                keys.append(key.decode(errors="replace"))
                 if self._raw:
                     _copy_raw(content, image_yxc)
                 else:

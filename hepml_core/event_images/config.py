@@ -183,8 +183,10 @@ class TrainConfig(FitConfig):
         FitConfig.__post_init__(self)
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.head_epochs < 0:
-            raise SettingError(f"head_epochs must not be negative, got {self.head_epochs}")
+        if self.head_epochs < 0 or self.head_epochs + self.epochs < 1:
+            raise SettingError(
+                f"there is nothing to train with epochs={self.epochs} and head_epochs={self.head_epochs}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

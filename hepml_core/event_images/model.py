@@ -216,7 +216,7 @@ def load_start_weights(model: ImageClassifier, address: str) -> StartWeights:
         FolderError: There is no such file, or it is a pickle.
         DataError: The weights are damaged or of another network; names and shapes are told.
     """
-    tensors, _ = read_tensors(_read(address), address)
+    tensors, _ = read_tensors(read_start_weights(address), address)
     found = {_present_name(name): tensor for name, tensor in tensors.items() if not name.endswith(("mean_c", "std_c"))}
     own = model.backbone.state_dict()
     classifier = [name for name in own if name.startswith("classifier.")]
@@ -230,7 +230,12 @@ def load_start_weights(model: ImageClassifier, address: str) -> StartWeights:
     return StartWeights(len(found), fresh)
 
 
-def _read(address: str) -> bytes:
+def read_start_weights(address: str) -> bytes:
+    """Return the bytes of a file of start weights.
+
+    Raises:
+        FolderError: There is no such file, or it is a pickle.
+    """
     folder, _, name = address.rpartition("/")
     if not name.endswith(".safetensors"):
         raise FolderError(

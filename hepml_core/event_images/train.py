@@ -17,9 +17,10 @@ from hepml_core.artifacts import Manifest, Output, check_files, read_manifest
 from hepml_core.errors import DataError, FolderError, SettingError
 from hepml_core.event_images.batches import IntArray, PictureBatch, PictureSet
 from hepml_core.event_images.config import TrainConfig
-from hepml_core.event_images.model import HEAD, ImageClassifier, build_model, load_start_weights
+from hepml_core.event_images.model import HEAD, ImageClassifier, build_model, load_start_weights, read_start_weights
 from hepml_core.event_images.normalize import STATISTICS
 from hepml_core.storage import Folder
+from hepml_core.tfrecord import hash64
 from hepml_core.training.checkpoints import save_weights
 from hepml_core.training.config import fit_identity
 from hepml_core.training.devices import seeded
@@ -47,6 +48,8 @@ def train(dataset: Folder, statistics: Folder, model: Folder, config: TrainConfi
     if measured.inputs["dataset"] != manifest.digest:
         raise FolderError(f"{statistics} was measured on another dataset than {dataset}: run normalize on this one")
     inputs = {"dataset": manifest.digest, "statistics": measured.digest}
+    if config.start_weights:
+        inputs["start_weights"] = f"{hash64(read_start_weights(config.start_weights)):x}"
     output = Output(model, "model", "event_images", config, inputs)
     if output.finished:
         log.info("%s is already there", model)

@@ -16,6 +16,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from hepml_core.errors import DataError
 from hepml_core.storage import Folder
+from hepml_core.storage.folders import full_disk_errors
 from hepml_core.tfrecord import frame
 
 CSV = "history.csv"
@@ -36,7 +37,7 @@ def write_history(folder: Folder, rows: Sequence[Row]) -> None:
     path = folder.path and folder.path / EVENTS
     written = path.read_bytes() if path and path.exists() else b""
     if path and written and content.startswith(written):
-        with path.open("ab") as file:
+        with full_disk_errors(f"cannot write {path}"), path.open("ab") as file:
             file.write(content[len(written) :])
     else:
         folder.write(EVENTS, content)
