@@ -5,6 +5,7 @@ Suffix c: channel or feature.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,13 @@ class Moments:
     m2_c: FloatArray
 
     @classmethod
-    def from_sums(cls, count: int, sum_c: FloatArray, square_c: FloatArray) -> Moments:
-        """Start from exact sums of values and of their squares, as whole numbers allow them."""
-        mean_c = sum_c / count
-        return cls(count, mean_c, np.maximum(square_c - sum_c * mean_c, 0))
+    def from_sums(cls, count: int, sum_c: Sequence[int], square_c: Sequence[int]) -> Moments:
+        """Start from the exact sums of whole numbers and of their squares.
+
+        Python's whole numbers lose nothing where the two terms nearly cancel: equal values have exactly no spread.
+        """
+        spread_c = [count * square - total**2 for total, square in zip(sum_c, square_c, strict=True)]
+        return cls(count, np.array(sum_c) / count, np.array([spread / count for spread in spread_c]))
 
     def merge(self, other: Moments) -> Moments:
         """Return the moments of both sets of values (Chan, Golub and LeVeque 1979)."""

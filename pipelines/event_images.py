@@ -37,9 +37,10 @@ def event_images(
         shards_root: Folder for the shards (gs://bucket/prefix), so that they do not travel through the pipeline.
     """
     domain = "event_images"
-    shards = convert(
-        domain=domain, source=source, settings={"image_size": image_size, "shards_root": shards_root}
-    ).outputs["shards"]
+    # An address stays the same when the files there change, so what convert made of them is not reused.
+    settings = {"image_size": image_size, "shards_root": shards_root}
+    converted = convert(domain=domain, source=source, settings=settings).set_caching_options(enable_caching=False)
+    shards = converted.outputs["shards"]
     dataset = organize(domain=domain, shards=shards, settings={"shards_root": shards_root}).outputs["dataset"]
     statistics = normalize(domain=domain, dataset=dataset, settings={}).outputs["statistics"]
     fit = {"architecture": architecture, "epochs": epochs, "learning_rate": learning_rate}

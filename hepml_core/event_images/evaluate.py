@@ -156,18 +156,18 @@ def _add_performance(page: Report, judged: Judged, class_names: Sequence[str], a
     curves = roc_one_vs_rest(judged.probability_ec, judged.label_e)
     by_class = dict(zip(class_names, areas.auc_c, strict=True))
     page.add_figure(
-        "roc",
+        "ROC_curves",
         plot_roc(dict(zip(class_names, curves, strict=True)), by_class, label=LABEL),
         "Each class against all others. Errors are standard deviations over bootstrap replicas of the test events.",
     )
     matrix = confusion_matrix(judged.label_e, judged.predicted_e, len(class_names))
     page.add_figure(
-        "confusion",
+        "confusion_matrix",
         plot_confusion(matrix, class_names, label=LABEL),
         "Rows are true classes and sum to one; below the fractions, numbers of events.",
     )
     page.add_figure(
-        "scores",
+        "probabilities",
         plot_scores(judged.probability_ec, judged.label_e, class_names, label=LABEL),
         "Probability that the model gives to each class, by true class.",
     )
@@ -197,7 +197,7 @@ def _add_performance(page: Report, judged: Judged, class_names: Sequence[str], a
 def _add_history(page: Report, model: Folder, classifier: Classifier) -> None:
     rows = read_history(model)
     best = int(classifier.manifest.metrics["best_epoch"])
-    page.add_figure("history", plot_history(rows, best_epoch=best), f"The weights of epoch {best} are used.")
+    page.add_figure("training_history", plot_history(rows, best_epoch=best), f"The weights of epoch {best} are used.")
 
 
 def _add_pictures(

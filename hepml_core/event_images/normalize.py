@@ -26,7 +26,7 @@ GROUP_RECORDS = 256
 def normalize(dataset: Folder, statistics: Folder, config: NormalizeConfig) -> Mapping[str, float]:
     """Measure the mean and standard deviation of each channel, as fractions of full scale, in one pass on all cores.
 
-    Every pixel counts the same. The sums are exact, so the result does not depend on the order of the pictures.
+    Every pixel counts the same. The sums of a batch are exact.
 
     Raises:
         FolderError: ``dataset`` is no whole dataset folder, or ``statistics`` holds something else.
@@ -77,9 +77,7 @@ def pixel_moments(batch: PictureBatch) -> Moments:
         square_yk = np.multiply(row_yk, row_yk, dtype=square)
         square_c += square_yk.sum(0, dtype=wide).reshape(width, channels).sum(0, dtype=np.uint64)
     count = len(batch.image_byxc) * height * width
-    # Python's whole numbers lose nothing where the two terms nearly cancel: a constant channel has exactly no spread.
-    spread = [count * square - total**2 for total, square in zip(sum_c.tolist(), square_c.tolist(), strict=True)]
-    return Moments(count, sum_c / count, np.array([one / count for one in spread])).scaled(1 / full)
+    return Moments.from_sums(count, sum_c.tolist(), square_c.tolist()).scaled(1 / full)
 
 
 def _short(values: list[float]) -> str:

@@ -42,7 +42,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 QUICK = EvaluateConfig(replicas=20, device="cpu")
-FIGURES = ("confusion", "examples", "history", "roc", "scores")
+FIGURES = ("ROC_curves", "confusion_matrix", "examples", "probabilities", "training_history")
 
 
 def rows_of(report: Path) -> list[dict[str, str]]:
