@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hepml_core.examples import decode_example
 from hepml_core.storage import LocalFolder
-from hepml_core.tfrecord import decode_example, read_records
+from hepml_core.tfrecord import read_records
 
 Picture = NDArray[Any]
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from hepml_core.artifacts import Manifest, files_of
 from hepml_core.errors import DataError
 from hepml_core.event_images.pictures import Picture, decode_into
+from hepml_core.examples import bytes_features
 from hepml_core.parallel import cores
+from hepml_core.records import Records, shuffled
 from hepml_core.storage import Folder
-from hepml_core.tfrecord import Records, bytes_features, payload, shuffled
+from hepml_core.tfrecord import payload
 
 ResultT = TypeVar("ResultT")
 IntArray = NDArray[np.int64]

@@ -18,20 +18,12 @@ from hepml_core.errors import DataError, FolderError
 from hepml_core.event_images.config import ConvertConfig
 from hepml_core.event_images.listing import BadFile, Listing, list_classes
 from hepml_core.event_images.pictures import Encoded, check_whole, decode_into, prepare, read_header
+from hepml_core.examples import decode_example, encode_example
 from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
+from hepml_core.records import Records, duplicate_groups
 from hepml_core.storage import Folder, open_folder
-from hepml_core.tfrecord import (
-    Records,
-    ShardWriter,
-    decode_example,
-    duplicate_groups,
-    encode_example,
-    hash64,
-    index_name,
-    payload,
-    write_index,
-)
+from hepml_core.tfrecord import ShardWriter, hash64, index_name, payload, write_index
 
 log = logging.getLogger(__name__)
 

@@ -13,22 +13,13 @@ from numpy.typing import NDArray
 from hepml_core.artifacts import FileEntry, Manifest, Output, check_files, files_of, read_manifest
 from hepml_core.errors import DataError
 from hepml_core.event_images.config import OrganizeConfig
+from hepml_core.examples import decode_example, encode_example
 from hepml_core.parallel import cores
 from hepml_core.progress import progress
+from hepml_core.records import Records, duplicate_groups, shuffled
 from hepml_core.splits import SPLITS, Categories, assign_splits, assign_splits_exactly, balance, choose_categories
 from hepml_core.storage import Folder
-from hepml_core.tfrecord import (
-    IndexArray,
-    Records,
-    ShardWriter,
-    decode_example,
-    duplicate_groups,
-    encode_example,
-    index_name,
-    payload,
-    shuffled,
-    write_index,
-)
+from hepml_core.tfrecord import IndexArray, ShardWriter, index_name, payload, write_index
 
 log = logging.getLogger(__name__)
 

@@ -5,14 +5,11 @@ TensorFlow runs in one process of its own, so that the tests themselves never lo
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import struct
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +19,16 @@ from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hepml_core.artifacts import FileEntry
-from hepml_core.errors import DataError, FolderError, HepmlError
-from hepml_core.storage import open_folder
+from hepml_core.errors import DataError
+from hepml_core.examples import Value, bytes_features, decode_example, encode_example
 from hepml_core.tfrecord import (
-    INDEX,
-    Records,
     ShardWriter,
-    Value,
-    bytes_features,
-    decode_example,
-    duplicate_groups,
-    encode_example,
     frame,
     hash64,
-    index_name,
-    payload,
     read_records,
     record_fault,
-    shuffled,
-    write_index,
 )
-
-FEATURES: list[dict[str, Value]] = [
-    {"image": bytes(range(256)), "label": 3, "class": "higgs", "key": "higgs/0001.png", "weight": 0.5},
-    {"z": 1, "a": 2, "Z": 3, "B": 4, "": 5, "é": 6, "名": 7, "aa": 8, "a/b": 9, "0": 10},
-    {"whole": [-1, 0, 2**63 - 1, -(2**63)], "real": [0.0, -0.0, 1e-45, 3.4e38, float("inf"), 0.1]},
-    {"empty": b"", "text": "", "three": [b"a", b"", b"\xff\x00"], "words": ["jet", "µ"]},  # type: ignore[dict-item]
-    {},
-]
+from tests.shards import FEATURES, make_shard
 
 WITH_TENSORFLOW = """
 import importlib.util, json, sys, types
@@ -81,30 +59,6 @@ for record in tf_record_iterator(folder + "/ours"):
     read.append(parsed)
 json.dump(read, open(folder + "/read.json", "w"))
 """
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard with its index."""
-
-    path: Path
-    entry: FileEntry
-    payloads: list[bytes]
-
-    def records(self) -> Records:
-        return Records(open_folder(self.path.parent), [self.entry])
-
-
-def make_shard(folder: Path, payloads: list[bytes], name: str = "part-0") -> Shard:
-    with ShardWriter(folder / name) as writer:
-        for number, content in enumerate(payloads):
-            writer.write(content, label=number % 3, key=hash64(str(number).encode()), content=hash64(content))
-    write_index(open_folder(folder), name, writer.index_n)
-    return Shard(folder / name, FileEntry(name, writer.bytes, writer.crc32c, writer.records), payloads)
-
-
-def some_payloads(count: int = 7) -> list[bytes]:
-    return [bytes([number]) * (1 + 11 * number) for number in range(count)]
 
 
 def typed(value: Value) -> tuple[str, list[Any]]:
@@ -153,77 +107,12 @@ def test_we_read_the_shards_of_tensorflow(exchange: Path) -> None:
 
 
 def test_tensorflow_is_not_needed() -> None:
-    code = "import sys, hepml_core.tfrecord as t; t.encode_example({'a': 1}); print('tensorflow' in sys.modules)"
+    code = "import sys, hepml_core.tfrecord, hepml_core.examples as e; e.encode_example({'a': 1}); print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
 
 
 # Reading.
-
-
-def test_reading_through_the_index_equals_reading_in_order(tmp_path: Path) -> None:
-    shards = [make_shard(tmp_path, some_payloads(count), f"part-{count}") for count in (5, 1, 9)]
-    records = Records(open_folder(tmp_path), [shard.entry for shard in shards])
-    expected = [content for shard in shards for content in read_records(shard.path)]
-    assert len(records) == 15
-    chance = np.random.default_rng(1)
-    for record_n in (
-        np.arange(15),
-        np.arange(15)[::-1],
-        chance.permutation(15),
-        np.array([3, 3, 14, 3]),
-        np.array([], int),
-    ):
-        fetched = records.fetch(record_n)
-        assert [payload(record) for record in fetched] == [expected[number] for number in record_n]
-    assert records.index_n["label"].tolist() == [n % 3 for count in (5, 1, 9) for n in range(count)]
-
-
-def test_raw_copies_are_the_records_as_they_stand(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path, some_payloads())
-    chosen_n = np.array([5, 0, 1, 6])
-    assert [bytes(record) for record in shard.records().gather(chosen_n)] == [
-        frame(shard.payloads[n]) for n in chosen_n
-    ]
-    with ShardWriter(tmp_path / "copy") as writer:
-        writer.write_records(shard.records().gather(np.arange(7)), shard.records().index_n)
-    assert (tmp_path / "copy").read_bytes() == shard.path.read_bytes()
-    assert (writer.bytes, writer.crc32c, writer.records) == (shard.entry.bytes, shard.entry.crc32c, 7)
-    assert np.array_equal(writer.index_n, shard.records().index_n)
-
-
-def test_records_far_apart_are_read_as_well_as_neighbours(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path, [bytes([number]) * 20_000 for number in range(12)])
-    chosen_n = np.array([11, 2, 3, 0, 7])
-    assert [payload(record) for record in shard.records().fetch(chosen_n)] == [shard.payloads[n] for n in chosen_n]
-
-
-def test_a_shard_that_vanishes_is_named(tmp_path: Path) -> None:
-    records = make_shard(tmp_path, some_payloads()).records()
-    (tmp_path / "part-0").unlink()
-    for read in (records.fetch, records.gather):
-        with pytest.raises(FolderError, match=r"a shard is missing \(.*part-0'\): run the stage that made"):
-            read(np.arange(2))
-
-
-def test_a_raw_copy_of_a_cut_shard_is_refused(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path, some_payloads())
-    shard.path.write_bytes(shard.path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"a shard in .* was cut while it was read"):
-        shard.records().gather(np.arange(7))
-
-
-def test_a_shard_outside_its_folder_is_not_read(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path, some_payloads())
-    (tmp_path / "inside").mkdir()
-    with pytest.raises(HepmlError, match=r"refused '\.\./part-0\.index' as a name"):
-        Records(open_folder(tmp_path / "inside"), [dataclasses.replace(shard.entry, name="../part-0")])
-
-
-def test_no_shards_hold_no_records(tmp_path: Path) -> None:
-    records = Records(open_folder(tmp_path), [])
-    assert len(records) == 0
-    assert records.fetch(np.array([], np.int64)) == []
 
 
 def test_an_empty_file_holds_no_records(tmp_path: Path) -> None:
@@ -324,36 +213,6 @@ def test_a_whole_record_has_no_fault_unless_its_index_is_wrong() -> None:
 # The index.
 
 
-@pytest.mark.parametrize(
-    ("damage", "sentence"),
-    [
-        (lambda index: index.unlink(), r"part-0\.index is missing: run the stage"),
-        (lambda index: index.write_bytes(index.read_bytes()[:-1]), r"part-0\.index does not fit its shard"),
-        (lambda index: index.write_bytes(index.read_bytes()[:-24]), r"part-0\.index does not fit its shard"),
-        (lambda index: index.write_bytes(b""), r"part-0\.index does not fit its shard"),
-        (lambda index: index.write_bytes(index.read_bytes() + bytes(24)), r"part-0\.index does not fit its shard"),
-        (lambda index: index.write_bytes(index.with_name("part-1.index").read_bytes()), r"does not fit its shard"),
-    ],
-    ids=["lost", "cut", "cut by a record", "emptied", "with a record more", "of another shard"],
-)
-def test_an_index_that_does_not_fit_is_refused(tmp_path: Path, damage: Callable[[Path], object], sentence: str) -> None:
-    shard = make_shard(tmp_path, some_payloads(4))
-    make_shard(tmp_path, [b"x"] * 4, "part-1")
-    damage(tmp_path / index_name("part-0"))
-    with pytest.raises(FolderError, match=sentence):
-        shard.records()
-
-
-def test_an_index_that_lies_about_lengths_is_found_when_records_are_read(tmp_path: Path) -> None:
-    shard = make_shard(tmp_path, [b"aaaa", b"bbbbbbbb"])
-    index = np.frombuffer((tmp_path / "part-0.index").read_bytes(), INDEX).copy()
-    for lengths in ([22, 22], [44, 0], [0, 44]):
-        index["length"] = lengths
-        (tmp_path / "part-0.index").write_bytes(index.tobytes())
-        with pytest.raises(DataError, match="part-0, record at byte"):
-            shard.records().fetch(np.arange(2))
-
-
 def test_the_index_is_laid_out_as_promised(tmp_path: Path) -> None:
     with ShardWriter(tmp_path / "part-0") as writer:
         writer.write(b"event", label=-1, key=2**64 - 1, content=5)
@@ -364,80 +223,9 @@ def test_the_index_is_laid_out_as_promised(tmp_path: Path) -> None:
 # Order, copies, hashes.
 
 
-@given(st.integers(0, 200), st.integers(1, 20), st.integers(1, 60), st.integers(0, 5))
-def test_shuffled_groups_hold_every_record_once(count: int, chunk: int, group: int, seed: int) -> None:
-    record_n = np.arange(count) * 3
-    groups = list(shuffled(record_n, chunk=chunk, group=group, chance=np.random.default_rng(seed)))
-    assert sorted(np.concatenate([np.array([], int), *groups])) == record_n.tolist()
-    assert all(0 < len(numbers) <= max(chunk, group) for numbers in groups)
-    again = list(shuffled(record_n, chunk=chunk, group=group, chance=np.random.default_rng(seed)))
-    assert all(np.array_equal(one, other) for one, other in zip(groups, again, strict=True))
-
-
-def test_shuffling_mixes_far_and_near_and_another_seed_differs() -> None:
-    def order(seed: int) -> list[int]:
-        chance = np.random.default_rng(seed)
-        return [int(n) for group in shuffled(np.arange(10_000), chunk=10, group=1000, chance=chance) for n in group]
-
-    first, second = order(1), order(2)
-    assert first != second
-    assert abs(np.corrcoef(np.arange(10_000), first)[0, 1]) < 0.1
-    neighbours = np.mean(np.abs(np.diff(first)) == 1)
-    assert neighbours < 0.01
-    drawn_from = {number // 1000 for number in first[:1000]}
-    assert len(drawn_from) == 10
-
-
-def test_a_group_is_made_of_few_runs_of_neighbours() -> None:
-    for group in shuffled(np.arange(640), chunk=16, group=64, chance=np.random.default_rng(0)):
-        assert len(set((group // 16).tolist())) == 4
-
-
-@given(st.lists(st.integers(0, 5).map(lambda n: 2**64 - 1 - n), max_size=30))
-def test_copies_are_grouped_in_order_of_first_appearance(contents: list[int]) -> None:
-    groups = [group.tolist() for group in duplicate_groups(np.array(contents, np.uint64))]
-    repeated = [content for content in dict.fromkeys(contents) if contents.count(content) > 1]
-    assert groups == [[i for i, other in enumerate(contents) if other == content] for content in repeated]
-
-
 def test_a_hash_never_changes_between_versions() -> None:
     assert hash64(b"higgs/0001.png") == 1760560458542808002
     assert hash64(b"") == 13020603013274838756
 
 
 # Examples from elsewhere may hold anything.
-
-
-@given(st.binary(max_size=200))
-def test_random_bytes_are_an_example_or_a_data_error(content: bytes) -> None:
-    for read in (decode_example, lambda one: bytes_features(one, ("image", "key"))):
-        try:
-            read(content)
-        except DataError as error:
-            assert str(error)  # noqa: PT017 - most random bytes are refused, a few are an Example
-
-
-@given(st.data())
-def test_a_changed_example_is_an_example_or_a_data_error(data: st.DataObject) -> None:
-    example = bytearray(encode_example(FEATURES[0]))
-    for _ in range(data.draw(st.integers(1, 4))):
-        example[data.draw(st.integers(0, len(example) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        assert all(isinstance(values, list) for values in decode_example(bytes(example)).values())
-        assert all(isinstance(value, bytes) for value in bytes_features(bytes(example), ("image", "key")))
-    except DataError as error:
-        assert str(error)  # noqa: PT017 - many changes are harmless
-
-
-@pytest.mark.parametrize(
-    ("features", "values"), [({}, 0), ({"image": 5}, 0), ({"image": [1.5]}, 0), ({"image": [b"a", b"b"]}, 2)]
-)
-def test_an_example_without_the_one_value_that_is_needed_is_refused(features: dict[str, Value], values: int) -> None:
-    with pytest.raises(DataError, match=f"the record has {values} values of the feature 'image', not one"):
-        bytes_features(encode_example(features), ["image"])
-
-
-def test_decoding_and_encoding_again_changes_no_byte() -> None:
-    for features in FEATURES:
-        example = encode_example(features)
-        assert encode_example(decode_example(example)) == example
