@@ -144,7 +144,7 @@ class ObjectFolder(Folder):
         return FileStat(head.key.removeprefix(self._prefix), head.bytes, head.version, head.crc32c)
 
     def _fetch(self, head: ObjectHead, path: Path) -> None:
-        """Bring one version of an object into an empty file, in parts, several at once, and check the whole."""
+        """Bring one version of an object into a new file, in parts, several at once, and check the whole."""
         key, version = head.key, head.version
 
         def fetch_part(start: int) -> None:
@@ -154,6 +154,7 @@ class ObjectFolder(Folder):
                 file.seek(start)
                 file.write(part)
 
+        path.touch()
         address = f"{self._bucket.address}/{key}"
         for _ in range(FETCHES):
             try:

@@ -150,7 +150,7 @@ def test_a_folder_of_another_stage_or_domain_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (lambda part: part.unlink(), "part-1 is missing: restore it or run convert again"),
+        (lambda part: part.unlink(), "part-1 is missing: restore it, or remove the folder and run convert again"),
         (lambda part: part.write_bytes(b"and"), "part-1 has 3 bytes, its manifest says 7: restore it"),
         (lambda part: part.write_bytes(b"and tw0"), r"part-1 was changed after it was made \(its checksum differs\)"),
     ],

@@ -107,7 +107,8 @@ def test_we_read_the_shards_of_tensorflow(exchange: Path) -> None:
 
 
 def test_tensorflow_is_not_needed() -> None:
-    code = "import sys, hepml_core.tfrecord, hepml_core.examples as e; e.encode_example({'a': 1}); print('tensorflow' in sys.modules)"
+    work = "import sys, hepml_core.tfrecord, hepml_core.examples as e; e.encode_example({'a': 1})"
+    code = f"{work}; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "False"
 
