@@ -22,7 +22,7 @@ def event_images(
     source: str,
     image_size: int = 0,
     architecture: str = "small",
-    epochs: int = 12,
+    epochs: int = 8,
     learning_rate: float = 1e-2,
     shards_root: str = "",
 ) -> Artifact:
@@ -54,7 +54,7 @@ def event_images_toy(
     events_per_class: int = 1000,
     image_size: int = 150,
     architecture: str = "small",
-    epochs: int = 12,
+    epochs: int = 8,
     learning_rate: float = 1e-2,
     shards_root: str = "",
 ) -> Artifact:

@@ -158,7 +158,7 @@ class TrainConfig(FitConfig):
     architecture: Literal["small", "densenet121", "densenet161", "densenet169", "densenet201"] = "small"
     """Network: small is for laptops, DenseNets of 8 to 29 million parameters for GPUs."""
 
-    epochs: int = 12
+    epochs: int = 8
     """Passes over the training pictures."""
 
     learning_rate: float = 1e-2

@@ -44,10 +44,14 @@ class Architecture:
     stem_stride: int = 2
     stem_pool: bool = True
     """Halve the picture once more by a maximum over 3 x 3."""
+    norm_momentum: float = 0.1
+    """Weight of a batch in the running statistics; more where a fit is short and its rate high, so that they keep up."""
 
 
 ARCHITECTURES = {
-    "small": Architecture(growth=8, layers=(1, 4, 6), stem_channels=16, stem_stride=4, stem_pool=False),
+    "small": Architecture(
+        growth=8, layers=(1, 4, 6), stem_channels=16, stem_stride=4, stem_pool=False, norm_momentum=0.5
+    ),
     "densenet121": Architecture(growth=32, layers=(6, 12, 24, 16), stem_channels=64),
     "densenet161": Architecture(growth=48, layers=(6, 12, 36, 24), stem_channels=96),
     "densenet169": Architecture(growth=32, layers=(6, 12, 32, 32), stem_channels=64),
@@ -138,6 +142,9 @@ class DenseNet(nn.Module):
                 width //= 2
         self.features.add_module("norm5", nn.BatchNorm2d(width))
         self.classifier = nn.Linear(width, classes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = architecture.norm_momentum
         _start(self)
 
     def forward(self, image_bcyx: Tensor) -> Tensor:
