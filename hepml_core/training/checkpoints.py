@@ -178,7 +178,7 @@ def _load_into(model: nn.Module, tensors: Mapping[str, Tensor], what: str) -> No
     own = model.state_dict()
     complaints = [
         *_complain("missing", [name for name in own if name not in tensors]),
-        *_complain("not of this model", [name for name in tensors if name not in own]),
+        *_complain("not of this model", sorted(name for name in tensors if name not in own)),
         *_complain(
             "of another shape",
             [

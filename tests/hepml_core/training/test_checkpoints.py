@@ -40,8 +40,10 @@ def test_weights_of_another_model_are_refused_by_name_and_shape() -> None:
         load_weights(net(3), save_weights(net(4)))
     with pytest.raises(DataError, match=r"missing: 3\.weight, 3\.bias"):
         load_weights(net(), save_weights(net()[:3]))
-    with pytest.raises(DataError, match=r"not of this model: 3\.bias, 3\.weight"):
-        load_weights(net()[:3], save_weights(net()))
+    weights = save_weights(net())
+    for _ in range(8):  # safetensors hands tensors out in an order that changes from read to read
+        with pytest.raises(DataError, match=r"not of this model: 3\.bias, 3\.weight"):
+            load_weights(net()[:3], weights)
 
 
 @pytest.mark.parametrize("content", [b"", b"torn", pickle.dumps({"weight": 1}), save_weights(net())[:-1]])
