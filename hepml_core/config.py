@@ -49,10 +49,43 @@ def build_config(config_type: type[ConfigT], settings: Mapping[str, Any]) -> Con
     """
     hints = get_type_hints(config_type)
     names = [field.name for field in dataclasses.fields(config_type)]
+    settings = _with_preset(config_type, settings)
     for name in settings:
         if name not in names:
             raise UnknownNameError("setting", name, names, f"of {config_type.__name__}")
     return config_type(**{name: coerce(value, hints[name], name) for name, value in settings.items()})
+
+
+def _with_preset(config_type: type[ConfigT], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put the settings of a named run under those that are given, for configs with ``PRESETS`` and a field ``preset``."""
+    presets: Mapping[str, Mapping[str, Any]] = getattr(config_type, "PRESETS", {})
+    preset = settings.get("preset", "")
+    if not presets or not preset:
+        return settings
+    if preset not in presets:
+        raise UnknownNameError("preset", str(preset), presets)
+    return {**presets[preset], **settings}
+
+
+def check_positive(**values: int) -> None:
+    """Refuse numbers below 1.
+
+    Raises:
+        SettingError: One is; the message names it.
+    """
+    for name, value in values.items():
+        if value < 1:
+            raise SettingError(f"{name} must be at least 1, got {value}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse seeds that are no unsigned 64-bit numbers.
+
+    Raises:
+        SettingError: It is none.
+    """
+    if not 0 <= seed < 2**64:
+        raise SettingError(f"seed must be at least 0 and less than 2**64, got {seed}")
 
 
 def to_settings(config: Config) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from hepml_core.config import check_positive, check_seed
 from hepml_core.errors import SettingError
 from hepml_core.splits import check_fractions
 from hepml_core.training.config import FitConfig
@@ -233,24 +234,3 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         check_positive(batch_size=self.batch_size, max_pixels=self.max_pixels)
-
-
-def check_positive(**values: int) -> None:
-    """Refuse numbers below 1.
-
-    Raises:
-        SettingError: One is; the message names it.
-    """
-    for name, value in values.items():
-        if value < 1:
-            raise SettingError(f"{name} must be at least 1, got {value}")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse seeds that are no unsigned 64-bit numbers.
-
-    Raises:
-        SettingError: It is none.
-    """
-    if not 0 <= seed < 2**64:
-        raise SettingError(f"seed must be at least 0 and less than 2**64, got {seed}")

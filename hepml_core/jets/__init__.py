@@ -1,0 +1,1 @@
+"""Jets: four-vectors and calorimeter variables of jets, compressed by autoencoders and learned densities."""
