@@ -14,6 +14,8 @@ again keeps the files that have one and makes only the others.
 | model | train | weights (safetensors), settings, statistics, class names, history, checkpoints |
 | report | evaluate | ``index.html``, figures, ``metrics.json``, predictions |
 | predictions | predict | predictions |
+| archive | compress | ``….hepml``, one for each source file |
+| restored | decompress | source files again |
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ from crc32c import crc32c as extend_crc32c
 
 from hepml_core.config import Config, to_settings
 from hepml_core.errors import FolderError
-from hepml_core.storage import Folder, in_parallel, open_folder
+from hepml_core.storage import Folder, disk_errors, in_parallel, open_folder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 BLOCK_BYTES = 1 << 23
 
-Kind = Literal["shards", "dataset", "statistics", "model", "report", "predictions"]
+Kind = Literal["shards", "dataset", "statistics", "model", "report", "predictions", "archive", "restored"]
 STAGE_OF_KIND: dict[Kind, str] = {
     "shards": "convert",
     "dataset": "organize",
@@ -45,6 +47,8 @@ STAGE_OF_KIND: dict[Kind, str] = {
     "model": "train",
     "report": "evaluate",
     "predictions": "predict",
+    "archive": "compress",
+    "restored": "decompress",
 }
 
 
@@ -154,10 +158,18 @@ def check_files(folder: Folder, manifest: Manifest) -> None:
 
 
 def checksum(folder: Folder, name: str, size: int) -> int:
-    """Return the CRC32C of a file, read in blocks."""
+    """Return the CRC32C of the first ``size`` bytes of a file, read in blocks."""
     crc32c = 0
-    for start in range(0, size, BLOCK_BYTES):
-        crc32c = extend_crc32c(folder.read(name, start, min(start + BLOCK_BYTES, size)), crc32c)
+    if folder.path is None:
+        for start in range(0, size, BLOCK_BYTES):
+            crc32c = extend_crc32c(folder.read(name, start, min(start + BLOCK_BYTES, size)), crc32c)
+        return crc32c
+    # One small buffer stays in the cache, which halves the time.
+    buffer = memoryview(bytearray(1 << 18))
+    with folder.local(name) as path, disk_errors(f"cannot read {path}"), path.open("rb", buffering=0) as file:
+        while size > 0 and (count := file.readinto(buffer[:size])):
+            crc32c = extend_crc32c(buffer[:count], crc32c)
+            size -= count
     return crc32c
 
 

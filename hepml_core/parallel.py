@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from pathlib import Path
@@ -37,6 +37,18 @@ def cores() -> int:
     return min(allowed, math.ceil(quota / period))
 
 
+def in_threads(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> Iterator[ResultT]:
+    """Apply a function that leaves Python's lock to jobs in threads; yield the results in the order of the jobs.
+
+    An error of a job ends the work and is raised here.
+    """
+    with ThreadPoolExecutor(cores()) as pool:
+        try:
+            yield from _in_order(lambda job: pool.submit(function, job), jobs)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> Iterator[ResultT]:
     """Apply a function to jobs in worker processes; yield the results in the order of the jobs.
 
@@ -57,14 +69,8 @@ def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> I
     with ProcessPoolExecutor(
         cores(), mp_context=context, initializer=_start_worker, initargs=(os.getpid(), stopped)
     ) as pool:
-        waiting: deque[Future[ResultT]] = deque()
         try:
-            for job in chain(first, queue):
-                waiting.append(pool.submit(_run_unless_stopped, function, job))
-                if len(waiting) >= JOBS_AHEAD * cores():
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from _in_order(lambda job: pool.submit(_run_unless_stopped, function, job), chain(first, queue))
         except BrokenProcessPool as error:
             raise HepmlError(
                 "a worker process was killed, perhaps for want of memory; run the same command to go on"
@@ -72,6 +78,17 @@ def in_processes(function: Callable[[JobT], ResultT], jobs: Iterable[JobT]) -> I
         finally:
             stopped.value = 1
             pool.shutdown(cancel_futures=True)
+
+
+def _in_order(submit: Callable[[JobT], Future[ResultT]], jobs: Iterable[JobT]) -> Iterator[ResultT]:
+    """Yield the results of jobs, drawn a few ahead."""
+    waiting: deque[Future[ResultT]] = deque()
+    for job in jobs:
+        waiting.append(submit(job))
+        if len(waiting) >= JOBS_AHEAD * cores():
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 _stopped: Any = None

@@ -5,11 +5,13 @@ Suffixes: n record, r range of bytes that is read in one go.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import groupby, pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,10 @@ LOCAL_GAP = 1 << 14
 """Bytes worth reading in vain to save a request to a disk."""
 REMOTE_GAP = 1 << 18
 """Bytes worth reading in vain to save a request to an object store."""
+RUN_RECORDS = 512
+"""Records that are read in one go at most: with a gap before each they are the 1024 pieces that the system takes."""
+
+IntArray = NDArray[np.int64]
 
 
 class Records:
@@ -45,91 +51,131 @@ class Records:
         """
         self._folder = folder
         self._names = [shard.name for shard in shards]
-        indices = [_read_index(folder, shard) for shard in shards]
-        self.index_n: IndexArray = np.concatenate([np.empty(0, INDEX), *indices])
-        self._shard_n = np.repeat(np.arange(len(indices)), [len(index) for index in indices])
-        ends = [np.cumsum(index["length"], dtype=np.int64) for index in indices]
-        self._end_n = np.concatenate([np.empty(0, np.int64), *ends])
-        self._start_n = self._end_n - self.index_n["length"]
+        edges = np.cumsum([0, *(shard.records for shard in shards)])
+        self._first_s = edges[:-1]
+        # Filled shard by shard, for parts that are joined at the end are held twice.
+        self.index_n: IndexArray = np.empty(edges[-1], INDEX)
+        self._start_n = np.empty(edges[-1], np.int64)
+        for shard, first, stop in zip(shards, edges[:-1], edges[1:], strict=True):
+            index = read_index(folder, shard)
+            self.index_n[first:stop] = index
+            self._start_n[first:stop] = np.cumsum(index["length"], dtype=np.int64) - index["length"]
 
     def __len__(self) -> int:
         return len(self.index_n)
 
     def place(self, record: int) -> str:
         """Say where a record lies, for messages."""
-        return f"{self._folder}/{self._names[self._shard_n[record]]}, record at byte {self._start_n[record]}"
+        shard = np.searchsorted(self._first_s, record, side="right") - 1
+        return f"{self._folder}/{self._names[shard]}, record at byte {self._start_n[record]}"
 
-    def fetch(self, record_n: NDArray[np.int64]) -> list[memoryview]:
+    def fetch(self, record_n: IntArray) -> list[memoryview]:
         """Return the framed records of the given numbers, in their order, each checked against its checksums.
 
         Raises:
             DataError: A record is cut or damaged; the message names its place.
             FolderError: A shard is missing.
         """
-        records = self._slices(record_n)
-        for number, record in zip(record_n, records, strict=True):
-            fault = record_fault(record, int(self.index_n["length"][number]))
+        content = self.gather(record_n)
+        lengths = self.index_n["length"][record_n].tolist()
+        stops = np.cumsum(lengths, dtype=np.int64).tolist()
+        records = [content[stop - length : stop] for stop, length in zip(stops, lengths, strict=True)]
+        for number, length, record in zip(record_n.tolist(), lengths, records, strict=True):
+            fault = record_fault(record, length)
             if fault:
                 raise DataError(f"{self.place(number)}: {fault}; run the stage that made it again")
         return records
 
-    def gather(self, record_n: NDArray[np.int64]) -> list[memoryview]:
-        """Return the framed records of the given numbers, in their order, unchecked: for raw copies of checked files.
+    def gather(self, record_n: IntArray) -> memoryview:
+        """Return the framed records of the given numbers, back to back in their order, unchecked: for raw copies.
 
         Raises:
-            DataError: A shard is shorter than its index says.
+            DataError: A shard is shorter than its index says; the message names the record where it ends.
             FolderError: A shard is missing.
         """
-        records = self._slices(record_n)
-        if sum(map(len, records)) != self.index_n["length"][record_n].sum(dtype=np.int64):
-            raise DataError(f"a shard in {self._folder} was cut while it was read; run the stage that made it again")
-        return records
-
-    def _slices(self, record_n: NDArray[np.int64]) -> list[memoryview]:
-        """Read records, near neighbours in one go."""
+        length_n = self.index_n["length"][record_n].astype(np.int64)
+        place_n = np.cumsum(length_n) - length_n
+        content = np.empty(length_n.sum(), np.uint8).data
         order_n = np.argsort(record_n, kind="stable")
-        sorted_n = record_n[order_n]
-        start_n, end_n, shard_n = self._start_n[sorted_n], self._end_n[sorted_n], self._shard_n[sorted_n]
-        gap_n = start_n[1:] - end_n[:-1]
-        gap = LOCAL_GAP if self._folder.path else REMOTE_GAP
-        apart_n = (shard_n[1:] != shard_n[:-1]) | (gap_n > gap) | (gap_n < 0)
-        opens_n = np.concatenate([np.ones(min(1, len(sorted_n)), bool), apart_n])
-        first_r = np.flatnonzero(opens_n)
-        last_r = np.append(first_r, len(sorted_n))[1:] - 1
+        runs = self._runs(record_n[order_n], place_n[order_n], content)
         try:
-            contents = self._read(shard_n[first_r].tolist(), start_n[first_r].tolist(), end_n[last_r].tolist())
+            bytes_r = self._read_disk(self._folder.path, runs) if self._folder.path else self._read_store(runs)
         except FileNotFoundError as error:
             raise FolderError(f"a shard is missing ({error}): run the stage that made {self._folder} again") from error
-        run_n = np.cumsum(opens_n) - 1
-        begin_n = start_n - start_n[first_r][run_n]
-        slices = [memoryview(b"")] * len(record_n)
-        places = zip(
-            order_n.tolist(), run_n.tolist(), begin_n.tolist(), (begin_n + end_n - start_n).tolist(), strict=True
-        )
-        for slot, run, begin, end in places:
-            slices[slot] = contents[run][begin:end]
-        return slices
+        for run, found in zip(runs, bytes_r, strict=True):
+            if found < run.stop - run.start:
+                raise self._cut(run, found)
+        return content
 
-    def _read(self, shard_r: list[int], start_r: list[int], end_r: list[int]) -> list[memoryview]:
-        """Read a byte range each; from object stores several at once."""
-        ranges = list(zip((self._names[shard] for shard in shard_r), start_r, end_r, strict=True))
-        if self._folder.path is None:
-            with ThreadPoolExecutor(PARALLEL_READS) as pool:
-                return [memoryview(content) for content in pool.map(lambda where: self._folder.read(*where), ranges)]
-        contents = []
-        with contextlib.ExitStack() as stack:
-            # A range of a file costs a few microseconds once the file is open; opening it costs ten times that.
-            files: dict[str, BinaryIO] = {}
-            for name, start, end in ranges:
-                if name not in files:
-                    files[name] = stack.enter_context((self._folder.path / name).open("rb", buffering=0))
-                contents.append(memoryview(os.pread(files[name].fileno(), end - start, start)))
-        return contents
+    def _runs(self, record_n: IntArray, place_n: NDArray[np.int64], content: memoryview) -> list[_Run]:
+        """Join sorted records that lie near each other to runs; each is to be read to its place in ``content``."""
+        length_n = self.index_n["length"][record_n].astype(np.int64)
+        shard_n = np.searchsorted(self._first_s, record_n, side="right") - 1
+        start_n = self._start_n[record_n]
+        gap_n = np.diff(start_n, prepend=0)
+        gap_n[1:] -= length_n[:-1]
+        gap = LOCAL_GAP if self._folder.path else REMOTE_GAP
+        opens_n = (np.diff(shard_n, prepend=-1) != 0) | (gap_n < 0) | (gap_n > gap)
+        opens_n[::RUN_RECORDS] = True
+        gap_n[opens_n] = 0
+        waste = memoryview(bytearray(gap))
+        pieces = []
+        for between, place, length in zip(gap_n.tolist(), place_n.tolist(), length_n.tolist(), strict=True):
+            pieces += [waste[:between], content[place : place + length]]
+        edges = [*np.flatnonzero(opens_n).tolist(), len(record_n)]
+        return [
+            _Run(
+                self._names[shard_n[first]],
+                int(start_n[first]),
+                int(start_n[stop - 1] + length_n[stop - 1]),
+                record_n[first:stop],
+                pieces[2 * first : 2 * stop],
+            )
+            for first, stop in pairwise(edges)
+        ]
+
+    def _read_disk(self, folder: Path, runs: list[_Run]) -> list[int]:
+        """Fill the pieces of each run; return how many bytes there were."""
+        bytes_r = []
+        for name, of_shard in groupby(runs, key=lambda run: run.shard):
+            with (folder / name).open("rb", buffering=0) as file:
+                bytes_r += [os.preadv(file.fileno(), run.pieces, run.start) for run in of_shard]
+        return bytes_r
+
+    def _read_store(self, runs: list[_Run]) -> list[int]:
+        """Fill the pieces of each run, several at once; return how many bytes there were."""
+
+        def read(run: _Run) -> int:
+            content = BytesIO(self._folder.read(run.shard, run.start, run.stop))
+            return sum(map(content.readinto, run.pieces))
+
+        with ThreadPoolExecutor(PARALLEL_READS) as pool:
+            return list(pool.map(read, runs))
+
+    def _cut(self, run: _Run, found: int) -> DataError:
+        """Say which record of a run is the first that is not whole where ``found`` bytes could be read."""
+        length_n = self.index_n["length"][run.record_n]
+        position = np.searchsorted(self._start_n[run.record_n] + length_n, run.start + found, side="right")
+        number, length = run.record_n[position], length_n[position]
+        there = max(0, run.start + found - self._start_n[number])
+        fault = f"the file ends after {there} of the record's {length} bytes"
+        return DataError(f"{self.place(number)}: {fault}; run the stage that made it again")
 
 
-def shuffled(
-    record_n: NDArray[np.int64], *, chunk: int, group: int, chance: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A range of bytes of a shard that is read in one go."""
+
+    shard: str
+    start: int
+    stop: int
+    record_n: IntArray
+    """Numbers of the records in it."""
+    pieces: list[memoryview]
+    """Where its bytes go, piece after piece."""
+
+
+def shuffled(record_n: IntArray, *, chunk: int, group: int, chance: np.random.Generator) -> Iterator[IntArray]:
     """Yield record numbers in random order, ``group`` at a time, such that few reads and little memory serve a group.
 
     Chunks of ``chunk`` neighbours are drawn at random from everywhere; the records of a group are then shuffled among
@@ -143,15 +189,22 @@ def shuffled(
 
 def duplicate_groups(content_n: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
     """Return the record numbers of each content that stands in more than one record, in order of first appearance."""
-    order_n = np.argsort(content_n, kind="stable")
-    repeats_n = content_n[order_n[1:]] == content_n[order_n[:-1]]
-    first_n = np.flatnonzero(np.diff(repeats_n.astype(np.int8), prepend=0) == 1)
-    last_n = np.flatnonzero(np.diff(repeats_n.astype(np.int8), append=0) == -1) + 1
-    groups = [order_n[first : last + 1] for first, last in zip(first_n, last_n, strict=True)]
+    sorted_n = np.sort(content_n)
+    repeated = sorted_n[1:][sorted_n[1:] == sorted_n[:-1]]
+    del sorted_n  # of millions of contents, of which few are repeated
+    member_n = np.flatnonzero(np.isin(content_n, repeated))
+    member_n = member_n[np.argsort(content_n[member_n], kind="stable")]
+    edges = np.flatnonzero(np.diff(content_n[member_n])) + 1
+    groups = np.split(member_n, edges) if len(member_n) else []
     return sorted(groups, key=lambda group: int(group[0]))
 
 
-def _read_index(folder: Folder, shard: FileEntry) -> IndexArray:
+def read_index(folder: Folder, shard: FileEntry) -> IndexArray:
+    """Read the index of a shard.
+
+    Raises:
+        FolderError: It is missing or does not fit its shard.
+    """
     name = index_name(shard.name)
     try:
         content = folder.read(name)

@@ -19,6 +19,7 @@ OTHER = "other"
 
 IntArray = NDArray[np.int64]
 KeyArray = NDArray[np.uint64]
+SplitArray = NDArray[np.int8] | NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def choose_categories(class_names: Sequence[str], categories: Sequence[str]) -> 
 
 
 def balance(
-    key_n: KeyArray, label_n: IntArray, category_n: IntArray, split_n: IntArray, seed: int
+    key_n: KeyArray, label_n: IntArray, category_n: IntArray, split_n: SplitArray, seed: int
 ) -> NDArray[np.bool_]:
     """Choose events such that, in each split, every category has as many as the smallest one.
 
@@ -146,6 +147,9 @@ def _equal_shares(total: int, available: list[int]) -> list[int]:
 def _mix(state_n: KeyArray) -> KeyArray:
     """Apply one step of SplitMix64: every bit of the input moves every bit of the output with probability one half."""
     z = state_n + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z ^= z >> np.uint64(30)
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z

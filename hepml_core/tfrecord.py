@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -28,8 +28,6 @@ from hepml_core.storage import Folder
 HEADER_BYTES = 12
 FOOTER_BYTES = 4
 BUFFER_BYTES = 1 << 18
-PIECES = 512
-"""Pieces that the system takes in one write; POSIX promises 16, Linux and macOS take 1024."""
 
 INDEX = np.dtype([("length", "<u4"), ("label", "<i4"), ("key", "<u8"), ("content", "<u8")])
 """What a shard's index says of each record: its bytes with framing, its class, the hash of its event's key (which
@@ -69,16 +67,12 @@ class ShardWriter:
         self.crc32c = extend_crc32c(record, self.crc32c)
         self._append(np.array([(len(record), label, key, content)], INDEX))
 
-    def write_records(self, records: Sequence[bytes | memoryview], index_n: IndexArray) -> None:
-        """Append records that are framed already, with their index."""
+    def write_records(self, records: bytes | memoryview, index_n: IndexArray) -> None:
+        """Append records that are framed already and stand back to back, with their index."""
         self._file.flush()
-        for start in range(0, len(records), PIECES):
-            some = records[start : start + PIECES]
-            written = os.writev(self._file.fileno(), some)
-            for record in some:
-                self.crc32c = extend_crc32c(record, self.crc32c)
-            if written < sum(map(len, some)):
-                self._file.write(b"".join(some)[written:])
+        written = os.write(self._file.fileno(), records)
+        self._file.write(records[written:])
+        self.crc32c = extend_crc32c(records, self.crc32c)
         self._append(index_n)
 
     def _append(self, index_n: IndexArray) -> None:

@@ -21,7 +21,7 @@ from hepml_core.event_images.pictures import Encoded, check_whole, decode_into, 
 from hepml_core.examples import decode_example, encode_example
 from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
-from hepml_core.records import Records, duplicate_groups
+from hepml_core.records import Records, duplicate_groups, read_index
 from hepml_core.storage import Folder, open_folder
 from hepml_core.tfrecord import ShardWriter, hash64, index_name, payload, write_index
 
@@ -105,7 +105,7 @@ def _usable_classes(source: Folder, listing: Listing, config: ConvertConfig) -> 
     if listing.bad and config.on_bad_input == "fail":
         first = listing.bad[0]
         raise DataError(f"{source}/{first.file}: {first.reason} (on_bad_input=skip leaves such out)")
-    classes = [name for name, files in listing.files.items() if files]
+    classes = [name for name, files in listing.files.items() if len(files)]
     if len(classes) < 2:
         raise DataError(f"there are pictures of one class only ({', '.join(classes)}): a classifier needs two or more")
     return classes
@@ -117,7 +117,7 @@ def _common_shape(source: Folder, listing: Listing, config: ConvertConfig) -> tu
     for names in listing.files.values():
         for name in names[:: max(1, len(names) // HEADERS_PROBED)]:
             try:
-                header = read_header(_read(source, name), config.max_pixels)
+                header = read_header(_read(source, name.decode()), config.max_pixels)
             except DataError:
                 continue
             shapes[header.height, header.width] += 1
@@ -129,7 +129,7 @@ def _common_shape(source: Folder, listing: Listing, config: ConvertConfig) -> tu
 def _plan(
     source: Folder, output: Output, listing: Listing, classes: list[str], shape: tuple[int, int], config: ConvertConfig
 ) -> Iterator[ShardJob]:
-    pictures = ((file, label) for label, name in enumerate(classes) for file in listing.files[name])
+    pictures = ((file.decode(), label) for label, name in enumerate(classes) for file in listing.files[name])
     total = -(-listing.pictures // config.records_per_shard)
     for number in range(total):
         shard = f"part-{number:05d}-of-{total:05d}.tfrecord"
@@ -258,8 +258,11 @@ def find_duplicates(output: Output, made: Iterable[MadeShard]) -> dict[str, Any]
         ``copies`` pictures that repeat another, ``across_classes`` pictures (copies and first ones) that stand in more
         than one class, ``examples`` groups of keys.
     """
-    records = Records(output.files, [part.entry for part in made])
-    groups = duplicate_groups(records.index_n["content"])
+    shards = [part.entry for part in made]
+    # Of millions of pictures only this column is held; the whole index is read where there is something to tell.
+    contents = [read_index(output.files, shard)["content"].copy() for shard in shards]
+    groups = duplicate_groups(np.concatenate(contents))
+    records = Records(output.files, shards if groups else [])
     label_n = records.index_n["label"]
     torn = [group for group in groups if len(set(label_n[group])) > 1]
     examples = [

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from hepml_core.artifacts import Manifest, check_files, read_manifest
-from hepml_core.errors import SettingError
 from hepml_core.event_images.batches import PictureBatch
 from hepml_core.event_images.train import WEIGHTS, build_model_of
 from hepml_core.storage import Folder
 from hepml_core.training.checkpoints import load_weights
+from hepml_core.training.config import Device
+from hepml_core.training.devices import inference_device
 
 
 class Classifier:
@@ -28,7 +29,7 @@ class Classifier:
         facts: Class names, picture shape and normalization.
     """
 
-    def __init__(self, model: Folder, device: str) -> None:
+    def __init__(self, model: Folder, device: Device) -> None:
         """Load a model.
 
         Raises:
@@ -38,7 +39,7 @@ class Classifier:
         self.manifest: Manifest = read_manifest(model, "model", "event_images")
         check_files(model, self.manifest)
         self.facts: Mapping[str, Any] = self.manifest.facts
-        self._device = _find_device(device)
+        self._device = inference_device(device)
         self._network = build_model_of(self.facts)
         load_weights(self._network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
         self._network.to(self._device).eval()
@@ -49,9 +50,3 @@ class Classifier:
             for batch in batches:
                 logit_ec = self._network(torch.from_numpy(batch.image_byxc).to(self._device))
                 yield batch, logit_ec.double().softmax(1).cpu().numpy()
-
-
-def _find_device(device: str) -> torch.device:
-    if device == "gpu" and not torch.cuda.is_available():
-        raise SettingError("device=gpu was asked for, but no GPU is to be seen; device=auto takes what there is")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")

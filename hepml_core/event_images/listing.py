@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hepml_core.errors import DataError, StorageError
 from hepml_core.storage import Folder
@@ -15,6 +19,8 @@ from hepml_core.tfrecord import hash64
 
 log = logging.getLogger(__name__)
 
+NAMES_JOINED = 4096
+"""Names that are held as Python's strings, which take some 80 bytes each, before they go to an array."""
 SPLIT_FOLDERS = {"train", "valid", "validation", "val", "test"}
 
 
@@ -31,13 +37,14 @@ class Listing:
     """The pictures of a source.
 
     Attributes:
-        files: Names of the picture files relative to the source, by class; classes and files sorted. Where there are
-            no classes, all stand under an empty name.
+        files: Names of the picture files relative to the source, by class; classes and files sorted. The names are
+            UTF-8 in an array whose items are as wide as the longest: a fraction of what strings would take. Where
+            there are no classes, all stand under an empty name.
         bad: What looked like a picture's place but cannot be read.
         digest: Changes when a file is added, removed or changed.
     """
 
-    files: dict[str, list[str]]
+    files: dict[str, NDArray[np.bytes_]]
     bad: list[BadFile] = field(default_factory=list)
     digest: str = ""
 
@@ -56,6 +63,7 @@ def list_classes(source: Folder, *, follow_links: bool) -> Listing:
     if source.path is not None and not source.path.is_dir():
         raise DataError(f"{source} is no folder: --source names a folder with one folder of pictures a class")
     listing = Listing({})
+    names: defaultdict[str, _Names] = defaultdict(_Names)
     fingerprints = 0
     beside: list[str] = []
     for name, fingerprint in _walk(source, listing, follow_links):
@@ -63,22 +71,22 @@ def list_classes(source: Folder, *, follow_links: bool) -> Listing:
         if not separator:
             beside.append(name)
         elif _has_good_name(name, listing):
-            listing.files.setdefault(group, [])
+            of_class = names[group]
             if rest:
-                listing.files[group].append(name)
+                of_class.add(name)
                 # A sum, because files of a store and of a disk come in other orders.
                 fingerprints += hash64(f"{name}\0{fingerprint}".encode())
     if beside:
-        log.info("left out %d files beside the class folders, the first: %r", len(beside), beside[0])
-    classes = sorted(listing.files)
+        log.info("left out %d files beside the class folders, the first: %r", len(beside), min(beside))
+    classes = sorted(names)
     if not classes:
         raise DataError(f"{source} holds no class folder: put the pictures of each class in a folder of its own")
     if set(classes) <= SPLIT_FOLDERS:
         raise DataError(
             f"{source} is split already ({', '.join(classes)}): give one folder with all pictures of each class"
         )
-    files = {name: sorted(listing.files[name]) for name in classes}
-    empty = [BadFile(f"{name}/", "the class folder is empty") for name in classes if not files[name]]
+    files = {name: names.pop(name).sorted() for name in classes}
+    empty = [BadFile(f"{name}/", "the class folder is empty") for name in classes if not len(files[name])]
     return _finish(files, [*listing.bad, *empty], fingerprints)
 
 
@@ -90,18 +98,44 @@ def list_pictures(source: Folder) -> Listing:
     """
     if source.path is not None and not source.path.is_dir():
         raise DataError(f"{source} is no folder: --source names a folder of pictures")
-    listing = Listing({"": []})
+    listing = Listing({})
+    names = _Names()
     fingerprints = 0
     for name, fingerprint in _walk(source, listing, follow_links=False):
         if not name.endswith("/") and _has_good_name(name, listing):
-            listing.files[""].append(name)
+            names.add(name)
             fingerprints += hash64(f"{name}\0{fingerprint}".encode())
-    if not listing.pictures and not listing.bad:
+    files = {"": names.sorted()}
+    if not len(files[""]) and not listing.bad:
         raise DataError(f"{source} holds no pictures")
-    return _finish({"": sorted(listing.files[""])}, listing.bad, fingerprints)
+    return _finish(files, listing.bad, fingerprints)
 
 
-def _finish(files: dict[str, list[str]], bad: list[BadFile], fingerprints: int) -> Listing:
+class _Names:
+    """Names of files, collected in little memory."""
+
+    def __init__(self) -> None:
+        self._joined: list[NDArray[np.bytes_]] = []
+        self._new: list[bytes] = []
+
+    def add(self, name: str) -> None:
+        self._new.append(name.encode())
+        if len(self._new) == NAMES_JOINED:
+            self._join()
+
+    def sorted(self) -> NDArray[np.bytes_]:
+        """Return all names in the order of their code points, which is that of their bytes."""
+        self._join()
+        names = np.concatenate(self._joined)
+        names.sort()
+        return names
+
+    def _join(self) -> None:
+        self._joined.append(np.array(self._new, np.bytes_))
+        self._new.clear()
+
+
+def _finish(files: dict[str, NDArray[np.bytes_]], bad: list[BadFile], fingerprints: int) -> Listing:
     fingerprints += sum(hash64(one.file.encode(errors="surrogateescape")) for one in bad)
     return Listing(files, sorted(bad, key=lambda one: one.file), f"{fingerprints:x}")
 
@@ -136,8 +170,6 @@ def _walk_disk(root: Path, listing: Listing, follow_links: bool) -> Iterator[tup
         folder = pending.pop()
         for entry in _entries(root / folder):
             name = f"{folder}{entry.name}"
-            if entry.name.startswith("."):
-                continue
             fault = _link_fault(entry, inside, visited, follow_links) if entry.is_symlink() else ""
             if not fault and entry.is_dir():
                 pending.append(f"{name}/")
@@ -150,13 +182,23 @@ def _walk_disk(root: Path, listing: Listing, follow_links: bool) -> Iterator[tup
                 listing.bad.append(BadFile(name, fault or "it is neither a file nor a folder"))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what lies in a folder, sorted: of two links to one folder, the first is followed on every disk."""
+def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """Yield what lies in a folder and is not hidden: files as they come, for they may be millions; then the rest.
+
+    The rest is sorted: of two links to one folder, the first is followed on every disk.
+    """
+    rest = []
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    if entry.is_file(follow_symlinks=False):
+                        yield entry
+                    else:
+                        rest.append(entry)
     except OSError as error:
         raise StorageError(f"cannot list {folder}: {error.strerror}") from error
+    yield from sorted(rest, key=lambda entry: entry.name)
 
 
 def _link_fault(entry: os.DirEntry[str], inside: str, visited: set[str], follow_links: bool) -> str:

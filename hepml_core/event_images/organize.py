@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from hepml_core.artifacts import FileEntry, Manifest, Output, check_files, files
 from hepml_core.errors import DataError
 from hepml_core.event_images.config import OrganizeConfig
 from hepml_core.examples import decode_example, encode_example
-from hepml_core.parallel import cores
+from hepml_core.parallel import in_threads
 from hepml_core.progress import progress
 from hepml_core.records import Records, duplicate_groups, shuffled
 from hepml_core.splits import SPLITS, Categories, assign_splits, assign_splits_exactly, balance, choose_categories
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 CHUNK_RECORDS = 16
 """Neighbours that travel together into a shard: few enough to mix classes, enough for reads of some 100 kB."""
-WRITE_BYTES = 1 << 22
+WRITE_BYTES = 1 << 23
 """Bytes that are fetched and written at once."""
 
 IntArray = NDArray[np.int64]
@@ -43,18 +43,19 @@ def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping
         DataError: A split that was asked for has no event of some category.
     """
     manifest = read_manifest(shards, "shards", "event_images")
+    # Before the output is opened: a typing error must not leave a plan behind, which a right setting then contradicts.
+    categories = choose_categories(manifest.facts["class_names"], config.categories)
     output = Output(dataset, "dataset", "event_images", config, {"shards": manifest.digest}, root=config.shards_root)
     if output.finished:
         log.info("%s is already there", dataset)
         _delete_shards(shards, manifest, config)
         return output.finished.metrics
-    categories = choose_categories(manifest.facts["class_names"], config.categories)
     check_files(shards, manifest)
     records = Records(files_of(shards, manifest), manifest.shards())
     assignment = _assign(records, categories, config)
     counts = _count(assignment, categories, config)
-    jobs = list(_plan(assignment, config))
-    _make_shards(jobs, records, _relabel(manifest, categories), output)
+    content = Content(records, assignment.category_n, _relabel(manifest, categories))
+    _make_shards(_plan(assignment, config), content, output, int(np.count_nonzero(assignment.split_n >= 0)))
     facts = {
         **{name: manifest.facts[name] for name in ("height", "width", "channels", "bits", "storage", "image_size")},
         "class_names": categories.names,
@@ -72,8 +73,8 @@ def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping
 class Assignment:
     """Where each record goes: its split (0 train, 1 valid, 2 test) and category; -1 for one that is left out."""
 
-    split_n: IntArray
-    category_n: IntArray
+    split_n: NDArray[np.int8]
+    category_n: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +84,37 @@ class ShardJob:
     name: str
     split: str
     record_n: IntArray
-    category_n: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the shards are made from."""
+
+    records: Records
+    category_n: NDArray[np.int32]
+    names: list[str]
+    """Names of the categories, where the records are to be written anew with them."""
 
 
 def _assign(records: Records, categories: Categories, config: OrganizeConfig) -> Assignment:
-    key_n, label_n = records.index_n["key"], records.index_n["label"].astype(np.int64)
-    category_n = categories.of_class_c[label_n]
+    key_n, label_n = records.index_n["key"], records.index_n["label"]
+    category_n = categories.of_class_c.astype(np.int32)[label_n]
     if config.duplicates == "drop":
         category_n = _without_duplicates(records, category_n)
     fractions = (config.train_fraction, config.valid_fraction, config.test_fraction)
-    split_n = np.full(len(records), -1)
     kept_n = category_n >= 0
     if config.exact:
+        split_n = np.empty(len(records), np.int8)
         split_n[kept_n] = assign_splits_exactly(key_n[kept_n], label_n[kept_n], fractions, config.seed)
     else:
-        split_n[kept_n] = assign_splits(key_n[kept_n], fractions, config.seed)
+        split_n = assign_splits(key_n, fractions, config.seed).astype(np.int8)
+    split_n[~kept_n] = -1
     if config.balanced:
         split_n[~balance(key_n, label_n, category_n, split_n, config.seed)] = -1
-    return Assignment(split_n, np.where(split_n >= 0, category_n, -1))
+    return Assignment(split_n, np.where(split_n >= 0, category_n, np.int32(-1)))
 
 
-def _without_duplicates(records: Records, category_n: IntArray) -> IntArray:
+def _without_duplicates(records: Records, category_n: NDArray[np.int32]) -> NDArray[np.int32]:
     """Leave out all copies of a picture but the one with the smallest key; all of them where their classes differ."""
     category_n, before_n = category_n.copy(), category_n
     for group in duplicate_groups(records.index_n["content"]):
@@ -135,10 +146,9 @@ def _plan(assignment: Assignment, config: OrganizeConfig) -> Iterator[ShardJob]:
         record_n = np.flatnonzero(assignment.split_n == number)
         group = max(1, config.records_per_shard // CHUNK_RECORDS) * CHUNK_RECORDS
         chance = np.random.default_rng([config.seed, number])
-        groups = list(shuffled(record_n, chunk=CHUNK_RECORDS, group=group, chance=chance))
-        for part, chosen_n in enumerate(groups):
-            name = f"{split}-{part:05d}-of-{len(groups):05d}.tfrecord"
-            yield ShardJob(name, split, chosen_n, assignment.category_n[chosen_n])
+        total = -(-len(record_n) // group)
+        for part, chosen_n in enumerate(shuffled(record_n, chunk=CHUNK_RECORDS, group=group, chance=chance)):
+            yield ShardJob(f"{split}-{part:05d}-of-{total:05d}.tfrecord", split, chosen_n)
 
 
 def _relabel(manifest: Manifest, categories: Categories) -> list[str]:
@@ -146,29 +156,30 @@ def _relabel(manifest: Manifest, categories: Categories) -> list[str]:
     return [] if manifest.facts["class_names"] == categories.names else categories.names
 
 
-def _make_shards(jobs: list[ShardJob], records: Records, names: list[str], output: Output) -> None:
-    """Write the shards, several at once: reading, checksums and writing leave Python's lock."""
-    events = sum(len(job.record_n) for job in jobs)
-    with progress("organize", events, "events") as bar, ThreadPoolExecutor(cores()) as pool:
-        done = (output.receipt(job.name) and output.receipt(index_name(job.name)) for job in jobs)
-        waiting = [
-            (job, None if whole else pool.submit(_make_shard, job, records, names, output.files))
-            for job, whole in zip(jobs, done, strict=True)
-        ]
-        try:
-            for job, future in waiting:
-                if future:
-                    for entry in future.result():
-                        output.keep(entry)
+def _make_shards(jobs: Iterator[ShardJob], content: Content, output: Output, events: int) -> None:
+    """Write the shards on all cores, except those that an earlier, killed run has made.
+
+    Reading, checksums and writing leave Python's lock, so threads do; worker processes cost more than they bring.
+    """
+
+    def wanted() -> Iterator[ShardJob]:
+        for job in jobs:
+            if output.receipt(job.name) and output.receipt(index_name(job.name)):
                 bar.advance(len(job.record_n))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+            else:
+                yield job
+
+    with progress("organize", events, "events") as bar:
+        for index, shard in in_threads(partial(_make_shard, content, output.files), wanted()):
+            output.keep(index)
+            output.keep(shard)
+            bar.advance(shard.records)
 
 
-def _make_shard(job: ShardJob, records: Records, names: list[str], folder: Folder) -> list[FileEntry]:
+def _make_shard(content: Content, folder: Folder, job: ShardJob) -> tuple[FileEntry, FileEntry]:
+    records, names = content.records, content.names
     index_n = records.index_n[job.record_n]
-    index_n["label"] = job.category_n
+    index_n["label"] = content.category_n[job.record_n]
     step = max(1, int(WRITE_BYTES / max(1.0, index_n["length"].mean())))
     with folder.staged(job.name) as path, ShardWriter(path) as writer:
         for start in range(0, len(index_n), step):
@@ -178,7 +189,7 @@ def _make_shard(job: ShardJob, records: Records, names: list[str], folder: Folde
             else:
                 writer.write_records(records.gather(job.record_n[some]), index_n[some])
     index = write_index(folder, job.name, writer.index_n)
-    return [index, FileEntry(job.name, writer.bytes, writer.crc32c, writer.records, job.split)]
+    return index, FileEntry(job.name, writer.bytes, writer.crc32c, writer.records, job.split)
 
 
 def _write_renamed(writer: ShardWriter, fetched: list[memoryview], index_n: IndexArray, names: list[str]) -> None:
@@ -191,8 +202,10 @@ def _write_renamed(writer: ShardWriter, fetched: list[memoryview], index_n: Inde
 
 def _report_duplicates(records: Records, assignment: Assignment) -> dict[str, int]:
     """Count pictures that stand in two splits or two categories: they make a classifier look better than it is."""
-    kept_n = np.flatnonzero(assignment.split_n >= 0)
-    groups = [kept_n[group] for group in duplicate_groups(records.index_n["content"][kept_n])]
+    kept_n = assignment.split_n >= 0
+    groups = duplicate_groups(records.index_n["content"][kept_n])
+    number_n = np.flatnonzero(kept_n)
+    groups = [number_n[group] for group in groups]
     found = {
         "copies": sum(map(len, groups)) - len(groups),
         "across_splits": sum(len(group) for group in groups if len(set(assignment.split_n[group])) > 1),

@@ -61,7 +61,7 @@ def predict(source: Folder, model: Folder, predictions: Folder, config: PredictC
 
 
 def _read(
-    source: Folder, names: list[str], classifier: Classifier, config: PredictConfig, bad: list[BadFile]
+    source: Folder, names: NDArray[np.bytes_], classifier: Classifier, config: PredictConfig, bad: list[BadFile]
 ) -> Iterator[PictureBatch]:
     """Yield the pictures in batches; note the bad ones, or stop at the first."""
     facts = classifier.facts
@@ -77,7 +77,7 @@ def _read(
 
     with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(names), config.batch_size):
-            chosen = names[start : start + config.batch_size]
+            chosen = [name.decode() for name in names[start : start + config.batch_size]]
             loaded = list(zip(chosen, pool.map(load, chosen), strict=True))
             bad += [found for _, found in loaded if isinstance(found, BadFile)]
             _stop_at_bad(source, bad, config)

@@ -28,7 +28,12 @@ _NAMES_SHOWN = 5
 
 def save_weights(model: nn.Module, metadata: Mapping[str, str] | None = None) -> bytes:
     """Return a model's weights and buffers as the bytes of a safetensors file; ``metadata`` travels inside."""
-    return save_tensors(_plain(model.state_dict()), dict(metadata or {}))
+    return write_tensors(model.state_dict(), metadata)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return tensors as the bytes of a safetensors file; ``metadata`` travels inside."""
+    return save_tensors(_plain(tensors), dict(metadata or {}))
 
 
 def load_weights(model: nn.Module, content: bytes, what: str = "the weights") -> dict[str, str]:
@@ -104,7 +109,7 @@ class Checkpoints:
         if optimizer is not None:
             tensors |= {_OPTIMIZER + name: tensor for name, tensor in _optimizer_tensors(model, optimizer).items()}
         metadata = {"identity": self._identity, "state": json.dumps(asdict(state))}
-        self._folder.write(LAST, save_tensors(_plain(tensors), metadata))
+        self._folder.write(LAST, write_tensors(tensors, metadata))
         for file in list(self._folder.walk("best-")):
             if file.name != _best_name(state.best_epoch):
                 self._folder.delete(file.name)

@@ -94,6 +94,17 @@ class Feed:
         return {name: tensor.pin_memory() for name, tensor in batch.items()}
 
 
+def inference_device(device: Device) -> torch.device:
+    """Return the device to apply a model on.
+
+    Raises:
+        SettingError: A GPU was asked for and there is none.
+    """
+    if device == "gpu" and not torch.cuda.is_available():
+        raise SettingError("device=gpu was asked for, but no GPU is to be seen; device=auto takes what there is")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
 @contextmanager
 def seeded(*numbers: int, device: torch.device | None = None) -> Iterator[None]:
     """Draw torch's random numbers from a seed made of ``numbers``; leave the global state as it was.

@@ -15,7 +15,7 @@ import pytest
 
 from hepml_core import parallel
 from hepml_core.errors import HepmlError, UnknownNameError
-from hepml_core.parallel import JOBS_AHEAD, cores, in_processes
+from hepml_core.parallel import JOBS_AHEAD, cores, in_processes, in_threads
 
 PARENT = """
 import os, sys, time
@@ -108,6 +108,23 @@ def test_jobs_that_wait_do_not_start_after_an_error(tmp_path: Path) -> None:
         list(in_processes(fail_and_leave_a_mark, [tmp_path / str(number) for number in range(50)]))
     started = {path.name for path in tmp_path.iterdir()}
     assert started <= {"0", "1", "2"}  # one may be quicker than the news
+
+
+def test_threads_give_results_in_the_order_of_the_jobs_and_draw_few_ahead() -> None:
+    drawn: list[int] = []
+    jobs = (drawn.append(number) or number for number in range(40))  # type: ignore[func-returns-value]
+    for taken, (number, pid) in enumerate(in_threads(slow_at_first, jobs)):
+        assert (number, pid) == (taken, os.getpid())
+        assert len(drawn) <= taken + JOBS_AHEAD * 2 + 1
+    assert len(drawn) == 40
+
+
+def test_the_error_of_a_job_in_a_thread_ends_the_work() -> None:
+    results = in_threads(fail_at_three, range(10_000))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(UnknownNameError, match="higs"):
+        next(results)
+    assert list(results) == []
 
 
 def test_an_error_in_the_list_of_jobs_ends_the_work() -> None:

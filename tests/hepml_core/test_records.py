@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hepml_core.errors import DataError, FolderError, HepmlError
-from hepml_core.records import Records, duplicate_groups, shuffled
+from hepml_core.records import RUN_RECORDS, Records, duplicate_groups, shuffled
 from hepml_core.storage import open_folder
 from hepml_core.tfrecord import (
     INDEX,
@@ -46,9 +46,7 @@ def test_reading_through_the_index_equals_reading_in_order(tmp_path: Path) -> No
 def test_raw_copies_are_the_records_as_they_stand(tmp_path: Path) -> None:
     shard = make_shard(tmp_path, some_payloads())
     chosen_n = np.array([5, 0, 1, 6])
-    assert [bytes(record) for record in shard.records().gather(chosen_n)] == [
-        frame(shard.payloads[n]) for n in chosen_n
-    ]
+    assert shard.records().gather(chosen_n) == b"".join(frame(shard.payloads[n]) for n in chosen_n)
     with ShardWriter(tmp_path / "copy") as writer:
         writer.write_records(shard.records().gather(np.arange(7)), shard.records().index_n)
     assert (tmp_path / "copy").read_bytes() == shard.path.read_bytes()
@@ -70,11 +68,33 @@ def test_a_shard_that_vanishes_is_named(tmp_path: Path) -> None:
             read(np.arange(2))
 
 
-def test_a_raw_copy_of_a_cut_shard_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("bytes_left", "record"), [(349, 6), (268, 6), (267, 6), (266, 5), (1, 0), (0, 0)])
+def test_a_raw_copy_of_a_cut_shard_is_refused_and_the_first_torn_record_named(
+    tmp_path: Path, bytes_left: int, record: int
+) -> None:
     shard = make_shard(tmp_path, some_payloads())
-    shard.path.write_bytes(shard.path.read_bytes()[:-1])
-    with pytest.raises(DataError, match=r"a shard in .* was cut while it was read"):
-        shard.records().gather(np.arange(7))
+    start, length = ([0, 17, 45, 84, 134, 195, 267][record], 17 + 11 * record)
+    shard.path.write_bytes(shard.path.read_bytes()[:bytes_left])
+    fault = f"record at byte {start}: the file ends after {bytes_left - start} of the record's {length} bytes"
+    for read in (shard.records().fetch, shard.records().gather):
+        with pytest.raises(DataError, match=f"part-0, {fault}; run the stage that made it again"):
+            read(np.array([6, 5, 0, 1, 2, 3, 4]))
+    if record == 6:
+        assert shard.records().gather(np.array([5, 0])) == frame(shard.payloads[5]) + frame(shard.payloads[0])
+
+
+def test_a_shard_that_ends_before_a_record_is_refused(tmp_path: Path) -> None:
+    shard = make_shard(tmp_path, some_payloads())
+    shard.path.write_bytes(shard.path.read_bytes()[:200])
+    with pytest.raises(DataError, match="record at byte 267: the file ends after 0 of the record's 83 bytes"):
+        shard.records().gather(np.array([0, 6]))
+
+
+def test_more_records_than_the_system_reads_at_once_come_whole(tmp_path: Path) -> None:
+    payloads = [b"%d" % number for number in range(3 * RUN_RECORDS)]
+    records = make_shard(tmp_path, payloads).records()
+    for record_n in (np.arange(len(payloads)), np.arange(0, len(payloads), 2)[::-1]):
+        assert records.gather(record_n) == b"".join(frame(payloads[n]) for n in record_n)
 
 
 def test_a_shard_outside_its_folder_is_not_read(tmp_path: Path) -> None:

@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 
 from hepml_core.errors import DataError, StorageError
-from hepml_core.event_images.listing import Listing, list_classes, list_pictures
+from hepml_core.event_images.listing import NAMES_JOINED, Listing, list_classes, list_pictures
 from hepml_core.storage import LocalFolder
 from tests.class_folders import noise_classes, write
 
 
 def classes_of(folder: Path, *, follow_links: bool = False) -> Listing:
     return list_classes(LocalFolder(folder), follow_links=follow_links)
+
+
+def files_of(listing: Listing) -> dict[str, list[str]]:
+    return {name: [file.decode() for file in files] for name, files in listing.files.items()}
 
 
 def reasons(listing: Listing) -> dict[str, str]:
@@ -26,12 +30,20 @@ def reasons(listing: Listing) -> dict[str, str]:
 def test_classes_and_their_files_are_sorted_and_files_in_folders_below_belong_to_the_class(tmp_path: Path) -> None:
     write(tmp_path, dict.fromkeys(["b/2.png", "b/10.png", "a/run 1/x.png", "a/run 1/deeper/y.png", "a/z.png"], b""))
     expected = {"a": ["a/run 1/deeper/y.png", "a/run 1/x.png", "a/z.png"], "b": ["b/10.png", "b/2.png"]}
-    assert list(classes_of(tmp_path).files.items()) == list(expected.items())
+    assert list(files_of(classes_of(tmp_path)).items()) == list(expected.items())
+
+
+def test_names_of_any_length_are_sorted_by_code_point_however_many_there_are(tmp_path: Path) -> None:
+    names = [f"a/{number * 7919 % 5000}{'ä' * (number % 3)}.png" for number in range(NAMES_JOINED + 5)]
+    names += [f"a/{'x' * 200}.png", "a/é.png", "a/z.png", "a/🙂.png", "a/￿.png", "a/1/2.png", "a/1 2.png"]
+    write(tmp_path, dict.fromkeys([*names, "b/1.png"], b""))
+    assert files_of(classes_of(tmp_path))["a"] == sorted(names)
 
 
 def test_spaces_umlauts_and_emoji_in_names_are_kept(tmp_path: Path) -> None:
     names = ["H → ττ/event 1.png", "J ψ/größe 🙂.png"]
-    assert [*classes_of(write(tmp_path, dict.fromkeys(names, b"x"))).files.values()] == [[name] for name in names]
+    found = files_of(classes_of(write(tmp_path, dict.fromkeys(names, b"x"))))
+    assert [*found.values()] == [[name] for name in names]
 
 
 @pytest.mark.parametrize("name", ["two\nlines.png", "tab\t.png", "back\\slash.png", os.fsdecode(b"latin\xe9.png")])
@@ -58,7 +70,8 @@ def test_hidden_files_and_files_beside_class_folders_are_passed_over(
     expected = classes_of(tmp_path)
     write(tmp_path, dict.fromkeys([".git/x.png", "qcd/.DS_Store", "qcd/.cache/y.png", "README", "labels.csv"], b"x"))
     with caplog.at_level(logging.INFO):
-        assert classes_of(tmp_path) == expected
+        listing = classes_of(tmp_path)
+    assert (files_of(listing), listing.bad, listing.digest) == (files_of(expected), [], expected.digest)
     assert [record.getMessage() for record in caplog.records] == [
         "left out 2 files beside the class folders, the first: 'README'"
     ]
@@ -71,7 +84,7 @@ def test_an_empty_class_folder_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_named_like_a_picture_is_a_folder(tmp_path: Path) -> None:
     write(tmp_path, {"a/x.png/1.png": b"", "b.png/2.png": b""})
-    assert classes_of(tmp_path).files == {"a": ["a/x.png/1.png"], "b.png": ["b.png/2.png"]}
+    assert files_of(classes_of(tmp_path)) == {"a": ["a/x.png/1.png"], "b.png": ["b.png/2.png"]}
 
 
 def test_a_source_that_is_a_file_or_not_there_is_refused(tmp_path: Path) -> None:
@@ -130,7 +143,7 @@ def linked(tmp_path: Path) -> Path:
 
 def test_links_are_followed_to_files_inside_only(linked: Path) -> None:
     listing = classes_of(linked)
-    assert listing.files == {"a": ["a/1.png", "a/inside.png"], "b": ["b/2.png"]}
+    assert files_of(listing) == {"a": ["a/1.png", "a/inside.png"], "b": ["b/2.png"]}
     assert reasons(listing) == {
         "a/outside.png": "the link points outside the source; follow_links=true allows it",
         "a/nowhere.png": "the link leads nowhere or in a loop",
@@ -147,13 +160,13 @@ def test_links_are_followed_everywhere_but_in_loops_if_asked(linked: Path) -> No
     (linked / "c").unlink()
     listing = classes_of(linked, follow_links=True)
     below = ["a/1.png", "a/folder/3.png", "a/inner/2.png", "a/inside.png", "a/outside.png"]
-    assert listing.files == {"a": below, "b": ["b/2.png"]}
+    assert files_of(listing) == {"a": below, "b": ["b/2.png"]}
     assert set(reasons(listing)) == {"a/nowhere.png", "a/itself.png", "a/up", "a/here"}
 
 
 def test_of_two_links_to_a_folder_the_first_is_followed(linked: Path) -> None:
     listing = classes_of(linked, follow_links=True)
-    assert listing.files["c"] == ["c/3.png"]
+    assert files_of(listing)["c"] == ["c/3.png"]
     assert "another link" in reasons(listing)["a/folder"]
 
 
@@ -163,7 +176,7 @@ def test_folders_that_link_to_each_other_end(tmp_path: Path) -> None:
     (source / "a/b").symlink_to(tmp_path / "b")
     (tmp_path / "b/a").symlink_to(source / "a")
     listing = classes_of(source, follow_links=True)
-    assert {"a/1.png", "a/b/2.png"} <= set(listing.files["a"])
+    assert {"a/1.png", "a/b/2.png"} <= set(files_of(listing)["a"])
     assert listing.pictures <= 3
 
 
@@ -189,7 +202,7 @@ def test_pictures_are_found_in_any_folders_and_bad_ones_are_told(tmp_path: Path)
     write(tmp_path, {"two\nlines.png": b"x", os.fsdecode(b"latin\xe9.png"): b"x"})
     (tmp_path / "x/link.png").symlink_to("nowhere")
     listing = list_pictures(LocalFolder(tmp_path))
-    assert listing.files == {"": ["top.png", "train/1.png", "x/y/z.png"]}
+    assert files_of(listing) == {"": ["top.png", "train/1.png", "x/y/z.png"]}
     assert set(reasons(listing)) == {"two\nlines.png", os.fsdecode(b"latin\xe9.png"), "x/link.png"}
 
 
