@@ -38,18 +38,23 @@ def _run(words: list[str]) -> int:
     if not domain or domain in ("-h", "--help"):
         if stage not in STAGES:
             raise UnknownNameError("stage", stage, STAGES)
-        raise SettingError(f"hepml {stage} needs a domain: {', '.join(domains())}")
+        raise SettingError(f"hepml {stage} needs a domain: {', '.join(domains(stage))}")
     function = find_stage(stage, domain)
     parser = _StageParser(prog=f"hepml {stage} {domain}", add_help=False, allow_abbrev=False)
-    for name in STAGES[stage].folders:
-        parser.add_argument(f"--{name}", default="")
+    shape = STAGES[stage]
+    for name in shape.folders:
+        names = [f"--{name}", "--out"] if name == shape.writes else [f"--{name}"]
+        parser.add_argument(*names, dest=name, default="")
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("settings", nargs="*")
     given = vars(parser.parse_intermixed_args(words[2:]))
     if given.pop("help"):
         print(_help(stage, domain, function.__doc__ or ""))  # noqa: T201
         return 0
-    settings = dict(_parse_setting(word) for word in given.pop("settings"))
+    words = given.pop("settings")
+    if words and "=" not in words[0] and shape.reads and not given[shape.reads[0]]:
+        given[shape.reads[0]], *words = words
+    settings = dict(_parse_setting(word) for word in words)
     run_stage(stage, domain, settings, **{name: folder for name, folder in given.items() if folder})
     return 0
 
@@ -73,10 +78,14 @@ def _parse_setting(word: str) -> tuple[str, str]:
 def _overview() -> str:
     lines = ["usage: hepml <stage> <domain> --<folder> PATH … name=value …", "", "stages:"]
     for name, stage in STAGES.items():
-        arrow = f"{' + '.join(stage.reads) or 'nothing'} -> {stage.writes}"
+        reads = [*stage.reads, *(f"({folder})" for folder in stage.may_read)]
+        arrow = f"{' + '.join(reads) or 'nothing'} -> {stage.writes}"
         lines.append(f"  {name:<10} {stage.meaning:<46} {arrow}")
     lines += ["", f"domains: {', '.join(domains())}", ""]
-    lines.append("Folders are local paths, gs://bucket/folder or s3://bucket/folder.")
+    lines.append(
+        "Folders are local paths, gs://bucket/folder or s3://bucket/folder. The first one that a stage reads may be"
+    )
+    lines.append("given without its option, and --out names the one that it writes.")
     lines.append("hepml <stage> <domain> --help shows the settings of a stage.")
     return "\n".join(lines)
 
@@ -85,12 +94,12 @@ def _help(stage: str, domain: str, docstring: str) -> str:
     """Show the folders and every setting with type, default and meaning."""
     shape = STAGES[stage]
     summary = " ".join(docstring.partition("\n\n")[0].split())
-    lines = [
-        f"usage: hepml {stage} {domain} " + " ".join(f"--{name} PATH" for name in shape.folders) + " [name=value …]"
-    ]
+    options = [f"[--{name} PATH]" if name in shape.may_read else f"--{name} PATH" for name in shape.folders]
+    lines = [f"usage: hepml {stage} {domain} " + " ".join(options) + " [name=value …]"]
     lines += ["", *textwrap.wrap(summary, WIDTH), "", "folders:"]
     lines += [f"  --{name:<12} read" for name in shape.reads]
-    lines += [f"  --{shape.writes:<12} written", "", "settings:"]
+    lines += [f"  --{name:<12} read, where it is given" for name in shape.may_read]
+    lines += [f"  --{shape.writes:<12} written; --out is the same", "", "settings:"]
     for setting in describe_config(config_of(find_stage(stage, domain))):
         lines.append(f"  {setting.name}={setting.default}  ({setting.type})")
         lines += textwrap.wrap(setting.meaning, WIDTH, initial_indent="      ", subsequent_indent="      ")

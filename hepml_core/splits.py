@@ -52,8 +52,8 @@ def check_fractions(train: float, valid: float, test: float) -> None:
 
 def uniform_of(key_n: KeyArray, seed: int) -> NDArray[np.float64]:
     """Turn the hash of each event's key and a seed into a number in [0, 1) (SplitMix64, Steele et al. 2014)."""
-    state_n = key_n ^ _mix(np.array([seed % 2**64], np.uint64))
-    return (_mix(state_n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    state_n = key_n ^ mix(np.array([seed % 2**64], np.uint64))
+    return (mix(state_n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def assign_splits(key_n: KeyArray, fractions: Sequence[float], seed: int) -> IntArray:
@@ -144,7 +144,7 @@ def _equal_shares(total: int, available: list[int]) -> list[int]:
     return shares
 
 
-def _mix(state_n: KeyArray) -> KeyArray:
+def mix(state_n: KeyArray) -> KeyArray:
     """Apply one step of SplitMix64: every bit of the input moves every bit of the output with probability one half."""
     z = state_n + np.uint64(0x9E3779B97F4A7C15)
     z ^= z >> np.uint64(30)

@@ -33,11 +33,15 @@ class Stage:
     meaning: str
     reads: tuple[str, ...]
     writes: str
+    may_read: tuple[str, ...] = ()
+    """Folders that the stage reads where they are given."""
+    everywhere: bool = True
+    """Whether every domain has the stage."""
 
     @property
     def folders(self) -> tuple[str, ...]:
         """All folders, as the stage's function names them."""
-        return (*self.reads, self.writes)
+        return (*self.reads, *self.may_read, self.writes)
 
 
 STAGES = {
@@ -48,6 +52,10 @@ STAGES = {
     "train": Stage("fit a model and keep its best epoch", ("dataset", "statistics"), "model"),
     "evaluate": Stage("judge a model on the test events", ("dataset", "model"), "report"),
     "predict": Stage("apply a model to new source files", ("source", "model"), "predictions"),
+    "compress": Stage(
+        "store source files in few bytes, within bounds", ("source",), "archive", ("model",), everywhere=False
+    ),
+    "decompress": Stage("bring archives back to source files", ("archive",), "restored", ("model",), everywhere=False),
 }
 
 PACKAGES = {
@@ -57,6 +65,11 @@ PACKAGES = {
     "matplotlib": "report",
     "mplhep": "report",
     "jinja2": "report",
+    "awkward": "jets",
+    "pcodec": "jets",
+    "pyarrow": "jets",
+    "uproot": "jets",
+    "zstandard": "jets",
 }
 """Packages that only some stages need, and the extra that brings each."""
 
@@ -103,6 +116,18 @@ class Predict(Protocol):
     def __call__(self, source: Folder, model: Folder, predictions: Folder, config: Any) -> Metrics: ...
 
 
+class Compress(Protocol):
+    """Shape of a compress stage."""
+
+    def __call__(self, source: Folder, archive: Folder, config: Any, model: Folder | None = None) -> Metrics: ...
+
+
+class Decompress(Protocol):
+    """Shape of a decompress stage."""
+
+    def __call__(self, archive: Folder, restored: Folder, config: Any, model: Folder | None = None) -> Metrics: ...
+
+
 if TYPE_CHECKING:
     import hepml_core.event_images.convert as event_images_convert
     import hepml_core.event_images.evaluate as event_images_evaluate
@@ -111,15 +136,26 @@ if TYPE_CHECKING:
     import hepml_core.event_images.organize as event_images_organize
     import hepml_core.event_images.predict as event_images_predict
     import hepml_core.event_images.train as event_images_train
+    import hepml_core.jets.compress as jets_compress
+    import hepml_core.jets.convert as jets_convert
+    import hepml_core.jets.decompress as jets_decompress
+    import hepml_core.jets.evaluate as jets_evaluate
+    import hepml_core.jets.generate as jets_generate
+    import hepml_core.jets.normalize as jets_normalize
+    import hepml_core.jets.organize as jets_organize
+    import hepml_core.jets.predict as jets_predict
+    import hepml_core.jets.train as jets_train
 
     # A parameter with another name in one domain is a type error here.
-    _generate: tuple[Generate, ...] = (event_images_generate.generate,)
-    _convert: tuple[Convert, ...] = (event_images_convert.convert,)
-    _organize: tuple[Organize, ...] = (event_images_organize.organize,)
-    _normalize: tuple[Normalize, ...] = (event_images_normalize.normalize,)
-    _train: tuple[Train, ...] = (event_images_train.train,)
-    _evaluate: tuple[Evaluate, ...] = (event_images_evaluate.evaluate,)
-    _predict: tuple[Predict, ...] = (event_images_predict.predict,)
+    _generate: tuple[Generate, ...] = (event_images_generate.generate, jets_generate.generate)
+    _convert: tuple[Convert, ...] = (event_images_convert.convert, jets_convert.convert)
+    _organize: tuple[Organize, ...] = (event_images_organize.organize, jets_organize.organize)
+    _normalize: tuple[Normalize, ...] = (event_images_normalize.normalize, jets_normalize.normalize)
+    _train: tuple[Train, ...] = (event_images_train.train, jets_train.train)
+    _evaluate: tuple[Evaluate, ...] = (event_images_evaluate.evaluate, jets_evaluate.evaluate)
+    _predict: tuple[Predict, ...] = (event_images_predict.predict, jets_predict.predict)
+    _compress: tuple[Compress, ...] = (jets_compress.compress,)
+    _decompress: tuple[Decompress, ...] = (jets_decompress.decompress,)
 
 
 def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: str) -> Metrics:
@@ -139,10 +175,12 @@ def run_stage(stage: str, domain: str, settings: Mapping[str, Any], **folders: s
     for name in folders:
         if name not in wanted:
             raise UnknownNameError("folder", name, wanted, f"of {stage}")
-    missing = [name for name in wanted if not folders.get(name)]
+    needed = [name for name in wanted if name not in STAGES[stage].may_read]
+    missing = [name for name in needed if not folders.get(name)]
     if missing:
         raise SettingError(f"{stage} {domain} needs the folder {' and '.join('--' + name for name in missing)}")
-    metrics: Metrics = function(**{name: open_folder(folder) for name, folder in folders.items()}, config=config)
+    opened = {name: open_folder(folder) for name, folder in folders.items() if folder}
+    metrics: Metrics = function(**opened, config=config)
     report(metrics)
     # Kubeflow's metadata hold no NaN: one of them, say the error of an area under two events, would fail the task.
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -153,12 +191,15 @@ def find_stage(stage: str, domain: str) -> Callable[..., Any]:
 
     Raises:
         UnknownNameError: There is no such stage or domain.
+        SettingError: The domain has no such stage, another one has.
         DependencyError: The stage needs a package that is not installed.
     """
     if stage not in STAGES:
         raise UnknownNameError("stage", stage, STAGES)
     if domain not in domains():
         raise UnknownNameError("domain", domain, domains())
+    if domain not in domains(stage):
+        raise SettingError(f"{domain} has no stage {stage}; {', '.join(domains(stage))} has")
     try:
         with _collection_postponed():
             module = importlib.import_module(f"hepml_core.{domain}.{stage}")
@@ -190,12 +231,16 @@ def config_of(function: Callable[..., Any]) -> type[Config]:
     return config_type
 
 
-def domains() -> list[str]:
-    """Return the names of the domains: the packages with a module for every stage. None is imported."""
+def domains(stage: str = "") -> list[str]:
+    """Return the names of the domains: the packages with a module for every stage that all have, and for ``stage``.
+
+    None is imported.
+    """
+    needed = {name for name, described in STAGES.items() if described.everywhere or name == stage}
     (home,) = hepml_core.__path__
     packages = [found.name for found in pkgutil.iter_modules([home]) if found.ispkg]
     return sorted(
         package
         for package in packages
-        if STAGES.keys() <= {module.name for module in pkgutil.iter_modules([f"{home}/{package}"])}
+        if needed <= {module.name for module in pkgutil.iter_modules([f"{home}/{package}"])}
     )

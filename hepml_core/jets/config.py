@@ -324,7 +324,7 @@ class PredictConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompressConfig:
-    """Reference run: 1e-3 relative on energies, momenta and masses, 1e-3 on everything else, held for every value."""
+    """Reference run: 1e-3 relative on energies, momenta and masses, 1e-3 on angles, about 1e-3 of its spread on the rest."""
 
     codec: Literal["model", "columns"] = "model"
     """model: the given model (an autoencoder with corrections, or a density). columns: each variable by itself, rounded
@@ -332,8 +332,8 @@ class CompressConfig:
 
     bounds: tuple[str, ...] = ()
     """Largest error of a variable, as pt=1e-3 relative, eta=1e-3 absolute (what is not said goes by the variable:
-    relative for energies, momenta and masses), m=exact for no error. Variables not named have 1e-3. With an autoencoder
-    the word none asks for no bounds: the latent numbers alone are stored."""
+    relative for energies, momenta and masses), m=exact for no error. Variables not named have their own bound, about a
+    thousandth of the spread. With an autoencoder the word none asks for no bounds: the latent numbers alone are stored."""
 
     latent_step: float = 1e-3
     """Step to which an autoencoder's latent numbers are rounded, in units of their spread."""
@@ -404,9 +404,6 @@ class Bound:
     relative: bool
 
 
-DEFAULT_BOUND = 1e-3
-
-
 def parse_bounds(bounds: tuple[str, ...]) -> dict[str, Bound]:
     """Read ``pt=1e-3 relative``, ``eta=1e-3`` or ``m=exact``.
 
@@ -431,11 +428,11 @@ def parse_bounds(bounds: tuple[str, ...]) -> dict[str, Bound]:
 
 
 def bound_of(variable: str, bounds: Mapping[str, Bound]) -> Bound:
-    """Return the bound of a variable: the asked one, or 1e-3, or none for whole numbers."""
+    """Return the bound of a variable: the asked one, or the variable's own, or none for whole numbers."""
     if variable in bounds:
         return bounds[variable]
     kind = VARIABLES[variable]
-    return Bound(0.0 if kind.integer else DEFAULT_BOUND, kind.residual == "relative")
+    return Bound(0.0 if kind.integer else kind.bound, kind.residual == "relative")
 
 
 def check_objects(**given: tuple[str, ...]) -> None:

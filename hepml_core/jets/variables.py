@@ -27,6 +27,8 @@ class Variable:
         integer: Whether values are whole numbers.
         angle: Whether values are angles, of which -pi and pi are the same.
         from_xaod: Factor from the unit in xAOD files to ``unit``.
+        bound: Largest error of compression where none is asked for: a relative one where residuals are, else in ``unit``;
+            about a thousandth of the spread.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Variable:
     integer: bool = False
     angle: bool = False
     from_xaod: float = 1.0
+    bound: float = 1e-3
 
 
 MEV = 1e-3
@@ -47,34 +50,42 @@ _ALL = (
     Variable("eta", "", "pseudorapidity"),
     Variable("phi", "rad", "azimuth", angle=True),
     Variable("m", "GeV", "mass", "relative", from_xaod=MEV),
-    Variable("ActiveArea", "", "catchment area in ghosts, a whole number of ghost areas"),
+    Variable("ActiveArea", "", "catchment area in ghosts, a whole number of ghost areas", bound=2e-05),
     Variable("ActiveArea4vec_eta", "", "pseudorapidity of the area four-vector"),
-    Variable("ActiveArea4vec_m", "", "mass of the area four-vector"),
+    Variable("ActiveArea4vec_m", "", "mass of the area four-vector", bound=1e-05),
     Variable("ActiveArea4vec_phi", "rad", "azimuth of the area four-vector", angle=True),
-    Variable("ActiveArea4vec_pt", "", "transverse part of the area four-vector"),
-    Variable("AverageLArQF", "", "mean quality of the pulses in liquid argon, a 16-bit number"),
-    Variable("NegativeE", "GeV", "sum of the negative energies", from_xaod=MEV),
-    Variable("HECQuality", "", "part of the energy in badly shaped pulses of the hadronic end-cap"),
-    Variable("LArQuality", "", "part of the energy in badly shaped pulses of the liquid argon"),
-    Variable("Width", "", "transverse-momentum-weighted mean distance of the constituents from the axis"),
-    Variable("WidthPhi", "", "the same, in azimuth"),
-    Variable("CentroidR", "mm", "distance of the energy-weighted centre from the interaction point"),
+    Variable("ActiveArea4vec_pt", "", "transverse part of the area four-vector", bound=2e-05),
+    Variable("AverageLArQF", "", "mean quality of the pulses in liquid argon, a 16-bit number", bound=1),
+    Variable("NegativeE", "GeV", "sum of the negative energies", from_xaod=MEV, bound=0.01),
+    Variable("HECQuality", "", "part of the energy in badly shaped pulses of the hadronic end-cap", bound=5e-05),
+    Variable("LArQuality", "", "part of the energy in badly shaped pulses of the liquid argon", bound=5e-05),
+    Variable("Width", "", "transverse-momentum-weighted mean distance of the constituents from the axis", bound=0.0001),
+    Variable("WidthPhi", "", "the same, in azimuth", bound=0.0001),
+    Variable("CentroidR", "mm", "distance of the energy-weighted centre from the interaction point", bound=1),
     Variable("DetectorEta", "", "pseudorapidity seen from the centre of the detector"),
-    Variable("LeadingClusterCenterLambda", "mm", "depth of the leading cluster in the calorimeter"),
+    Variable("LeadingClusterCenterLambda", "mm", "depth of the leading cluster in the calorimeter", bound=0.1),
     Variable("LeadingClusterPt", "GeV", "transverse momentum of the leading cluster", "relative", from_xaod=MEV),
     # Squared lengths. The original divided them by 1000 and called that GeV; the factor stays, for its constants need it.
-    Variable("LeadingClusterSecondLambda", "1000 mm2", "second moment of the leading cluster in depth", from_xaod=1e-3),
-    Variable("LeadingClusterSecondR", "1000 mm2", "second moment of the leading cluster across", from_xaod=1e-3),
+    Variable(
+        "LeadingClusterSecondLambda",
+        "1000 mm2",
+        "second moment of the leading cluster in depth",
+        from_xaod=1e-3,
+        bound=0.05,
+    ),
+    Variable(
+        "LeadingClusterSecondR", "1000 mm2", "second moment of the leading cluster across", from_xaod=1e-3, bound=0.005
+    ),
     Variable("N90Constituents", "", "number of constituents that hold 90 % of the energy", integer=True),
-    Variable("EMFrac", "", "part of the energy in electromagnetic calorimeters"),
-    Variable("HECFrac", "", "part of the energy in the hadronic end-cap"),
-    Variable("Timing", "ns", "energy-weighted mean time"),
-    Variable("OotFracClusters10", "", "part of the energy in clusters more than 10 ns out of time"),
-    Variable("OotFracClusters5", "", "part of the energy in clusters more than 5 ns out of time"),
-    Variable("Jvt", "", "jet vertex tagger"),
-    Variable("JVFCorr", "", "corrected part of the track momentum from the hard interaction"),
-    Variable("JvtRpt", "", "track momentum from the hard interaction over the jet's"),
-    Variable("FracSamplingMax", "", "part of the energy in the layer with the most"),
+    Variable("EMFrac", "", "part of the energy in electromagnetic calorimeters", bound=0.0002),
+    Variable("HECFrac", "", "part of the energy in the hadronic end-cap", bound=0.0001),
+    Variable("Timing", "ns", "energy-weighted mean time", bound=0.01),
+    Variable("OotFracClusters10", "", "part of the energy in clusters more than 10 ns out of time", bound=0.0001),
+    Variable("OotFracClusters5", "", "part of the energy in clusters more than 5 ns out of time", bound=0.0001),
+    Variable("Jvt", "", "jet vertex tagger", bound=0.0001),
+    Variable("JVFCorr", "", "corrected part of the track momentum from the hard interaction", bound=0.0001),
+    Variable("JvtRpt", "", "track momentum from the hard interaction over the jet's", bound=0.0001),
+    Variable("FracSamplingMax", "", "part of the energy in the layer with the most", bound=0.0001),
     Variable("FracSamplingMaxIndex", "", "number of the layer with the most energy", integer=True),
 )
 VARIABLES = {variable.name: variable for variable in _ALL}

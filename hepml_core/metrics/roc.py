@@ -1,7 +1,8 @@
-"""How good a classifier is, in numbers with errors: accuracy, confusion matrix, ROC curves, areas under them.
+"""How well a score separates signal from background: ROC curves, areas under them, working points.
 
-Axes: e event, c class, r bootstrap replica, p point on a curve, t threshold. Event weights may be negative, as those of
-simulated events are; what they make undefined (a class that weighs nothing) is told, not divided by.
+Axes: e event, c class, r bootstrap replica, p point on a curve, t threshold, s signal and b background event. Event
+weights may be negative, as those of simulated events are; what they make undefined (a class that weighs nothing) is
+told, not divided by.
 """
 
 from __future__ import annotations
@@ -9,52 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from hepml_core.errors import DataError
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+from hepml_core.metrics.classification import check_column, check_labels, check_scores, check_weights
+from hepml_core.metrics.measured import BoolArray, FloatArray, IntArray, Measured
 
 EVENTS_PER_BATCH = 1 << 17
 """Resampled events held in memory at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """A number with its 68 % interval; NaN where it is not defined or its interval cannot be told."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def error(self) -> float:
-        """Half the width of the interval."""
-        return (self.high - self.low) / 2
-
-    def __str__(self) -> str:
-        """Show two digits of the error and as many of the value."""
-        if math.isnan(self.value):
-            return "undefined"
-        if not self.error > 0:
-            return f"{self.value:.4f}"
-        digits = min(max(1 - math.floor(math.log10(self.error)), 0), 6)
-        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
-
-
-@dataclass(frozen=True, slots=True)
-class ConfusionMatrix:
-    """Which class was taken for which: rows are true classes, columns predicted ones."""
-
-    count_cc: FloatArray
-    """Sums of weights; events where there are no weights."""
-    fraction_cc: FloatArray
-    """Rows divided by their sums; NaN in the row of a class that has no events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,57 +58,15 @@ class OneVsRest:
     """Plain mean over the classes that have an area."""
 
 
-def accuracy(label_e: ArrayLike, predicted_e: ArrayLike, weight_e: ArrayLike | None = None) -> Measured:
-    """Return the part of events whose predicted class is the true one.
-
-    The interval is Wilson's, which stays honest near 0 and 1; with weights it takes the effective number of events,
-    (sum w)^2 / sum w^2.
-
-    Raises:
-        DataError: There are no events, their weights sum to zero or less, or the lengths differ.
-    """
-    correct_e = _labels(label_e) == _labels(predicted_e, np.size(label_e))
-    weights_e = _weights(weight_e, len(correct_e))
-    total = weights_e.sum()
-    if total <= 0:
-        raise DataError("accuracy needs events whose weights sum to more than zero")
-    value = float(weights_e[correct_e].sum() / total)
-    events = float(total**2 / np.square(weights_e).sum())
-    inside = min(max(value, 0.0), 1.0)  # mixed signs of weights can lead beyond
-    centre = (inside + 0.5 / events) / (1 + 1 / events)
-    half = math.sqrt(inside * (1 - inside) / events + 0.25 / events**2) / (1 + 1 / events)
-    return Measured(value, min(centre - half, value), max(centre + half, value))
-
-
-def confusion_matrix(
-    label_e: ArrayLike, predicted_e: ArrayLike, classes: int, weight_e: ArrayLike | None = None
-) -> ConfusionMatrix:
-    """Count the events of each true and predicted class; both are indices below ``classes``.
-
-    Raises:
-        DataError: A class index is out of range or the lengths differ.
-    """
-    true_e = _labels(label_e, classes=classes)
-    guess_e = _labels(predicted_e, len(true_e), classes)
-    weights_e = _weights(weight_e, len(true_e))
-    count_cc: FloatArray = (
-        np.bincount(true_e * classes + guess_e, weights_e, classes**2).reshape(classes, classes).astype(np.float64)
-    )
-    total_c = count_cc.sum(axis=1, keepdims=True)
-    return ConfusionMatrix(
-        count_cc, np.divide(count_cc, total_c, out=np.full_like(count_cc, np.nan), where=total_c > 0)
-    )
-
-
 def roc_curve(score_e: ArrayLike, is_signal_e: ArrayLike, weight_e: ArrayLike | None = None) -> RocCurve:
     """Scan the cut on a score; events with equal scores pass together.
 
     Raises:
         DataError: A score is not a number, or signal or background is missing (or weighs zero or less).
     """
-    scores_e = _scores(score_e)
-    signal_e = _column(is_signal_e, len(scores_e), "is_signal_e").astype(np.bool_)
-    weights_e = _weights(weight_e, len(scores_e))
+    scores_e = check_scores(score_e)
+    signal_e = check_column(is_signal_e, len(scores_e), "is_signal_e").astype(np.bool_)
+    weights_e = check_weights(weight_e, len(scores_e))
     if lacking := _lacking(signal_e, weights_e):
         raise DataError(f"no ROC curve: {lacking}")
     order_e = np.argsort(-scores_e, kind="stable")
@@ -313,39 +236,6 @@ def _classified(
     scores_ec = np.asarray(probability_ec, dtype=np.float64)
     if scores_ec.ndim != 2 or not scores_ec.size:
         raise DataError(f"probabilities must be events x classes, got the shape {scores_ec.shape}")
-    _scores(scores_ec.ravel())
-    labels_e = _labels(label_e, len(scores_ec), scores_ec.shape[1])
-    return scores_ec, labels_e, _weights(weight_e, len(scores_ec))
-
-
-def _scores(score_e: ArrayLike) -> FloatArray:
-    scores_e = np.asarray(score_e, dtype=np.float64)
-    wrong = int(np.isnan(scores_e).sum())
-    if wrong:
-        raise DataError(f"{wrong} of {scores_e.size} scores are not a number")
-    return _column(scores_e, len(scores_e), "score_e")
-
-
-def _labels(label_e: ArrayLike, events: int | None = None, classes: int | None = None) -> IntArray:
-    labels_e = _column(label_e, np.size(label_e) if events is None else events, "label_e")
-    if labels_e.size and labels_e.dtype.kind not in "iub":
-        raise DataError(f"class indices must be whole numbers, got {labels_e.dtype}")
-    if classes is not None and labels_e.size and not 0 <= labels_e.min() <= labels_e.max() < classes:
-        raise DataError(f"class indices must be 0 to {classes - 1}, got {labels_e.min()} to {labels_e.max()}")
-    return labels_e.astype(np.int64)
-
-
-def _weights(weight_e: ArrayLike | None, events: int) -> FloatArray:
-    if weight_e is None:
-        return np.ones(events)
-    weights_e: FloatArray = _column(weight_e, events, "weight_e").astype(np.float64)
-    if not np.isfinite(weights_e).all():
-        raise DataError(f"{int((~np.isfinite(weights_e)).sum())} of {events} event weights are not finite")
-    return weights_e
-
-
-def _column(values_e: ArrayLike, events: int, name: str) -> NDArray[Any]:
-    column_e = np.asarray(values_e)
-    if column_e.shape != (events,):
-        raise DataError(f"{name} must have one value for each of {events} events, got the shape {column_e.shape}")
-    return column_e
+    check_scores(scores_ec.ravel())
+    labels_e = check_labels(label_e, len(scores_ec), scores_ec.shape[1])
+    return scores_ec, labels_e, check_weights(weight_e, len(scores_ec))

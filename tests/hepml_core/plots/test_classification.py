@@ -1,25 +1,17 @@
-"""Figures: what they show, that any name is safe, and that the same figure gives the same bytes."""
+"""Figures of a classifier: what they show, and that any name is safe."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-import subprocess
-import sys
-from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hepml_core import plots
-from hepml_core.errors import DataError
 from hepml_core.metrics import ConfusionMatrix, Measured, auc_one_vs_rest, confusion_matrix, roc_curve, roc_one_vs_rest
 
 HOSTILE_NAMES = [
@@ -63,21 +55,6 @@ def draw_confusion(classes: int) -> Figure:
 
 def draw_scores(classes: int) -> Figure:
     return plots.plot_scores(*classified(classes), class_names(classes), label="simulation")
-
-
-def history(epochs: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "epoch": epoch,
-            "phase": "head" if epoch < 3 else "whole",
-            "train_loss": 1 / epoch,
-            "valid_loss": 1.2 / epoch,
-            "train_accuracy": 1 - 0.5 / epoch,
-            "valid_accuracy": 1 - 0.6 / epoch,
-            "learning_rate": 1e-3 / epoch,
-        }
-        for epoch in range(1, epochs + 1)
-    ]
 
 
 def texts(figure: Figure) -> list[str]:
@@ -159,35 +136,6 @@ def test_large_counts_and_sums_of_weights_are_short() -> None:
     assert [text.get_text() for text in axis.texts][1:12:2] == ["7", "9999", "12.3k", "2.5M", "3.14", "-2"]
 
 
-def test_the_history_marks_the_phases_and_the_best_epoch() -> None:
-    figure = plots.plot_history(history(6), best_epoch=5, label="simulation")
-    loss, accuracy, rate = figure.axes
-    for axis in (loss, accuracy, rate):
-        ends = [np.asarray(line.get_xdata())[[0, -1]].tolist() for line in axis.get_lines()]
-        upright = [start for start, end in ends if start == end]
-        assert upright == [2.5, 5]
-    assert [loss.get_ylabel(), accuracy.get_ylabel(), rate.get_ylabel()] == ["Loss", "Accuracy", "Learning rate"]
-    shown = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert shown == ["training", "validation", "phase: head", "phase: whole", "best epoch: 5"]
-
-
-@pytest.mark.parametrize("epochs", [1, 100])
-def test_short_and_long_histories_are_drawn(epochs: int) -> None:
-    assert plots.to_png(plots.plot_history(history(epochs), best_epoch=1))
-
-
-def test_a_history_without_accuracies_has_no_panel_for_them_and_missing_values_are_gaps() -> None:
-    rows: list[dict[str, Any]] = [
-        {"epoch": 1.0, "train_loss": 1.0},
-        {"epoch": 2.0, "train_loss": float("nan"), "valid_loss": None},
-    ]
-    figure = plots.plot_history(rows)
-    assert [axis.get_ylabel() for axis in figure.axes] == ["Loss"]
-    assert plots.to_png(figure)
-    with pytest.raises(DataError, match="without epochs"):
-        plots.plot_history([])
-
-
 def test_distributions_have_unit_sum_and_poisson_errors() -> None:
     figure = plots.plot_scores([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.0, 1.0000001]], [0, 0, 0, 1], ["higgs", "QCD"])
     (axis,) = figure.axes
@@ -201,65 +149,3 @@ def test_weighted_distributions_may_have_negative_weights() -> None:
     probability_ec, label_e = classified(2)
     weight_e = np.random.default_rng(0).normal(0.5, 1, size=1000)
     assert plots.to_png(plots.plot_scores(probability_ec, label_e, class_names(2), weight_e))
-
-
-def test_pictures_of_every_kind_of_number_look_alike() -> None:
-    grey_yx = np.arange(16, dtype=np.uint8).reshape(4, 4) * 17
-    kinds: Sequence[Any] = [
-        grey_yx,
-        grey_yx[:, :, None],
-        np.repeat(grey_yx[:, :, None], 3, axis=2),
-        np.repeat(grey_yx[:, :, None], 4, axis=2),
-        grey_yx.astype(np.uint16)[:, :, None] * 257,
-        (grey_yx / 255)[:, :, None],
-    ]
-    figure = plots.plot_pictures([plots.Picture(kind, ("true higgs", "QCD 0.93", "a/b.png")) for kind in kinds])
-    drawn = [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
-    assert len(drawn) == 6
-    for shown in drawn:
-        np.testing.assert_allclose(shown, drawn[0])
-    assert "true higgs\nQCD 0.93\na/b.png" in texts(figure)
-
-
-def test_what_is_no_picture_is_refused() -> None:
-    with pytest.raises(DataError, match="grey, RGB or RGBA"):
-        plots.plot_pictures([plots.Picture(np.zeros((4, 4, 2)), ())])
-    with pytest.raises(DataError, match="no pictures"):
-        plots.plot_pictures([])
-
-
-def test_figures_leave_no_trace_in_the_settings_and_in_pyplot() -> None:
-    before = dict(mpl.rcParams)
-    plots.to_pdf(draw_confusion(2))
-    assert dict(mpl.rcParams) == before
-    assert plt.get_fignums() == []
-
-
-def test_a_users_own_settings_do_not_change_a_figure() -> None:
-    plain = plots.to_png(draw_confusion(2))
-    with mpl.rc_context({"font.size": 30, "axes.facecolor": "black", "savefig.dpi": 20}):
-        assert plots.to_png(draw_confusion(2)) == plain
-
-
-DRAW = """
-from hepml_core import plots
-rows = [{"epoch": epoch, "phase": str(epoch), "valid_loss": 1 / epoch} for epoch in (1, 2)]
-figure = plots.plot_history(rows, best_epoch=2, label="simulation")
-content = plots.to_png(figure) + plots.to_pdf(figure)
-"""
-
-
-def test_another_process_gives_the_same_bytes() -> None:
-    here: dict[str, Any] = {}
-    exec(DRAW, here)  # noqa: S102
-    environment = os.environ | {"PYTHONHASHSEED": "1", "SOURCE_DATE_EPOCH": "1"}
-    command = [sys.executable, "-c", f"{DRAW}import sys; sys.stdout.buffer.write(content)"]
-    done = subprocess.run(command, env=environment, capture_output=True, check=True)
-    assert hashlib.sha256(done.stdout).hexdigest() == hashlib.sha256(here["content"]).hexdigest()
-
-
-def test_without_matplotlib_the_error_names_the_remedy() -> None:
-    code = "import sys; sys.modules['matplotlib'] = None; import hepml_core.plots"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "DependencyError" in done.stderr
-    assert "pip install 'hepml[report]'" in done.stderr

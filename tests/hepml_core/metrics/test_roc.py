@@ -1,10 +1,8 @@
-"""How good a classifier is, against pair counting, scikit-learn and published formulas."""
+"""ROC curves and their areas, against pair counting, scikit-learn and published formulas."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from hepml_core.errors import DataError
 from hepml_core.metrics import (
     FloatArray,
     IntArray,
-    Measured,
     accuracy,
     auc_one_vs_rest,
     confusion_matrix,
@@ -129,7 +126,7 @@ def test_the_bootstrap_error_is_the_spread_of_repeated_experiments() -> None:
 def test_the_same_generator_gives_the_same_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     probability_ec, label_e = classified(300, 3)
     found = auc_one_vs_rest(probability_ec, label_e, np.random.default_rng(7))
-    monkeypatch.setattr("hepml_core.metrics.EVENTS_PER_BATCH", 1000)
+    monkeypatch.setattr("hepml_core.metrics.roc.EVENTS_PER_BATCH", 1000)
     again = auc_one_vs_rest(probability_ec, label_e, np.random.default_rng(7))
     assert [auc.error for auc in again.auc_c] == pytest.approx([auc.error for auc in found.auc_c], rel=1e-12)
 
@@ -171,25 +168,6 @@ def test_a_class_of_negative_weight_has_no_area_and_a_reason() -> None:
     assert found.reason_c[0] == ""
 
 
-def test_an_area_is_shown_with_two_digits_of_its_error() -> None:
-    assert str(Measured(0.91234, 0.90934, 0.91534)) == "0.9123 ± 0.0030"
-    assert str(Measured(0.91234, 0.86, 0.97)) == "0.912 ± 0.055"
-    assert str(Measured(1.0, 1.0, 1.0)) == "1.0000"
-
-
-def test_rows_of_the_confusion_matrix_sum_to_one_and_an_absent_class_has_no_row() -> None:
-    probability_ec, label_e = classified(500, 4)
-    label_e[label_e == 2] = 3
-    matrix = confusion_matrix(label_e, probability_ec.argmax(axis=1), 4)
-    assert matrix.count_cc.sum() == 500
-    np.testing.assert_allclose(matrix.fraction_cc.sum(axis=1)[[0, 1, 3]], 1)
-    assert np.isnan(matrix.fraction_cc[2]).all()
-
-
-def test_rows_of_the_confusion_matrix_are_true_classes() -> None:
-    assert confusion_matrix([0, 0, 1], [1, 1, 0], 2).count_cc.tolist() == [[0, 2], [1, 0]]
-
-
 def test_a_weight_of_two_is_an_event_seen_twice() -> None:
     probability_ec, label_e = classified(200, 3)
     predicted_e = probability_ec.argmax(axis=1)
@@ -209,30 +187,6 @@ def test_a_weight_of_two_is_an_event_seen_twice() -> None:
         assert one.auc == pytest.approx(other.auc)
 
 
-def test_the_accuracy_interval_is_wilsons_and_never_leaves_zero_to_one() -> None:
-    found = accuracy([1] * 100, [1] * 90 + [0] * 10)
-    assert found.value == 0.9
-    centre, half = (0.9 + 0.005) / 1.01, math.sqrt(0.09 / 100 + 0.25 / 1e4) / 1.01
-    assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
-    perfect = accuracy([1] * 20, [1] * 20)
-    assert perfect.high == 1
-    assert perfect.low == pytest.approx(20 / 21)
-
-
-def test_the_accuracy_interval_covers_the_truth_in_two_of_three_experiments() -> None:
-    generator = np.random.default_rng(0)
-    found = [accuracy(np.ones(200, int), generator.random(200) < 0.8) for _ in range(1000)]
-    assert 0.63 < np.mean([one.low <= 0.8 <= one.high for one in found]) < 0.73
-
-
-def test_negative_weights_do_not_break_the_accuracy() -> None:
-    found = accuracy([0, 0, 1], [0, 0, 0], [2.0, 2.0, -1.0])
-    assert found.value == pytest.approx(4 / 3)
-    assert math.isfinite(found.error)
-    with pytest.raises(DataError, match="more than zero"):
-        accuracy([0, 1], [0, 1], [1.0, -1.0])
-
-
 def test_a_working_point_is_the_tightest_cut_that_keeps_the_signal() -> None:
     score_e, signal_e = scores(1000, 1.5)
     for point, asked in zip(working_points(roc_curve(score_e, signal_e)), (0.5, 0.7, 0.9), strict=True):
@@ -249,21 +203,8 @@ def test_scores_that_are_not_numbers_are_refused() -> None:
         auc_one_vs_rest([[0.5, math.nan], [0.5, 0.5]], [0, 1], np.random.default_rng())
 
 
-def test_what_does_not_fit_is_refused_in_words() -> None:
+def test_what_has_no_curve_is_refused_in_words() -> None:
     with pytest.raises(DataError, match="no events of any other class"):
         roc_curve([0.5, 0.6], [True, True])
-    with pytest.raises(DataError, match="0 to 1, got 0 to 2"):
-        confusion_matrix([0, 2], [0, 0], 2)
-    with pytest.raises(DataError, match="each of 2 events"):
-        confusion_matrix([0, 1], [0], 2)
-    with pytest.raises(DataError, match="whole numbers"):
-        accuracy([0.5], [0])
-    with pytest.raises(DataError, match="not finite"):
-        accuracy([0], [0], [math.inf])
     with pytest.raises(DataError, match="events x classes"):
         roc_one_vs_rest([0.5, 0.5], [0, 1])
-
-
-def test_metrics_need_no_matplotlib() -> None:
-    code = "import sys, hepml_core.metrics; sys.exit('matplotlib' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,167 @@
+"""A learned density of the indices of jets: the probability of each variable given those before it.
+
+For every variable a small network looks at where the variables before it stand in their distributions, and at all those of
+the jet before it in the event, and chooses one of some contexts; each context is a table of probabilities of the
+variable's token. The loss is the expected number of bits, so what is learned is what a file will take.
+
+Coding needs the same choice on every machine. So the trained network is rounded to multiples of powers of two, such that
+every product and every sum in double precision is exact, whatever the order of its terms.
+
+Suffixes: n row, v variable, d input, h hidden unit, k context, t token.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hepml_core.jets.tokens import FEATURE_STEPS
+
+IntArray = NDArray[np.int64]
+
+MOST_ACTIVATION = 31 * FEATURE_STEPS
+"""Activations are whole numbers of 1/FEATURE_STEPS from 0 to this one: 12 bits."""
+LN2 = math.log(2)
+WEIGHT_STEP = 2.0**-12
+MOST_WEIGHT = 8.0
+"""Weights: 16 bits. A sum of 2**10 products then has 38 bits, 8 more tell equal scores apart; a double has 53."""
+FREQUENCY_BITS = 13
+FURTHER_INPUTS = 3
+"""Inputs besides the variables of this jet and of the one before: its place in the event, whether it is the first, and
+how many jets the event has."""
+MOST_PLACES = 15
+ROWS_IN_CACHE = 1024
+
+
+class DensityNetwork(nn.Module):
+    """Chooses contexts for all variables of a row at once; holds the tables.
+
+    Args:
+        variables: Number of variables, in coding order.
+        tokens: Largest number of tokens of a variable.
+        hidden: Width of the two hidden layers.
+        contexts: Number of contexts of a variable.
+    """
+
+    def __init__(self, variables: int, tokens: int, hidden: int, contexts: int) -> None:
+        super().__init__()
+        inputs = 2 * variables + FURTHER_INPUTS
+        self.shape = (variables, tokens, hidden, contexts)
+        before_vd = torch.ones(variables, inputs)
+        before_vd[:, :variables] = torch.tril(torch.ones(variables, variables), -1)
+        self.before_vd: Tensor
+        self.register_buffer("before_vd", before_vd)
+        scale = 1 / math.sqrt(inputs)
+        self.weight1_vdh = nn.Parameter(torch.empty(variables, inputs, hidden).uniform_(-2 * scale, 2 * scale))
+        self.bias1_vh = nn.Parameter(torch.empty(variables, 1, hidden).uniform_(-0.5, 0.5))
+        self.weight2_vhh = nn.Parameter(torch.empty(variables, hidden, hidden).normal_(0, math.sqrt(2 / hidden)))
+        self.bias2_vh = nn.Parameter(torch.zeros(variables, 1, hidden))
+        self.weight3_vhk = nn.Parameter(torch.empty(variables, hidden, contexts).normal_(0, 0.3 / math.sqrt(hidden)))
+        self.bias3_vk = nn.Parameter(torch.zeros(variables, 1, contexts))
+        self.logit_vkt = nn.Parameter(_bumps(contexts, tokens).repeat(variables, 1, 1))
+
+    def forward(self, input_nd: Tensor, token_nv: Tensor) -> dict[str, Tensor]:
+        """Return bits a row, those of places within bins not counted.
+
+        ``mixed`` is what the mixture of all contexts takes, ``chosen`` what the most likely one alone does, as in a file.
+        ``loss`` is the mean of ``mixed`` and of the mean over contexts: the first lets contexts share a row and so learn
+        from it, the second, linear in the shares, rewards a clear choice.
+        """
+        score_vnk = self._scores(input_nd)
+        variables, tokens = self.shape[:2]
+        log_vtk = functional.log_softmax(self.logit_vkt, 2).transpose(1, 2)
+        row_m = (token_nv.t().long() + torch.arange(variables, device=token_nv.device)[:, None] * tokens).reshape(-1)
+        bits_vnk = -log_vtk.reshape(variables * tokens, -1).index_select(0, row_m).view_as(score_vnk) / LN2
+        share_vnk = score_vnk.log_softmax(2)
+        mixed = -torch.logsumexp(share_vnk - bits_vnk * LN2, 2).mean(1).sum() / LN2
+        mean = (share_vnk.exp() * bits_vnk).sum(2).mean(1).sum()
+        chosen = bits_vnk.gather(2, score_vnk.argmax(2, keepdim=True)).mean(1).sum()
+        return {"loss": (mixed + mean) / 2, "mixed": mixed, "chosen": chosen}
+
+    def _scores(self, input_nd: Tensor) -> Tensor:
+        weight1_vdh = self.weight1_vdh * self.before_vd[:, :, None]
+        input_vnd = input_nd.expand(self.shape[0], *input_nd.shape)
+        hidden_vnh = torch.baddbmm(self.bias1_vh, input_vnd, weight1_vdh).relu()
+        hidden_vnh = torch.baddbmm(self.bias2_vh, hidden_vnh, self.weight2_vhh).relu()
+        return torch.baddbmm(self.bias3_vk, hidden_vnh, self.weight3_vhk)
+
+
+def _bumps(contexts: int, tokens: int) -> Tensor:
+    """Return tables to start from: bumps at places and of widths that cover the distribution, which is flat in tokens."""
+    widths = torch.tensor([0.02, 0.06, 0.2, 1.0])
+    places = -(-contexts // len(widths))
+    place_t = torch.linspace(0, 1, tokens)
+    center_k = torch.linspace(0, 1, places).repeat_interleave(len(widths))[:contexts]
+    width_k = widths.repeat(places)[:contexts]
+    bump_kt = -(((place_t - center_k[:, None]) / width_k[:, None]) ** 2) / 2
+    return torch.logaddexp(bump_kt, torch.full_like(bump_kt, -6.0))
+
+
+@dataclass(frozen=True, slots=True)
+class ExactNetwork:
+    """A trained network, rounded; it chooses the same contexts on every machine.
+
+    Attributes:
+        weights: Parameters of the three layers by name, as in DensityNetwork: doubles that are multiples of powers of 2.
+    """
+
+    weights: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, network: DensityNetwork) -> ExactNetwork:
+        """Round a trained network."""
+        limit = MOST_WEIGHT - WEIGHT_STEP
+        plain = {name: tensor.detach().double() for name, tensor in network.named_parameters()}
+        weights = {
+            name: (plain[name].clamp(-limit, limit) / WEIGHT_STEP).round() * WEIGHT_STEP
+            for name in ("weight1_vdh", "weight2_vhh", "weight3_vhk")
+        }
+        for name in ("bias1_vh", "bias2_vh", "bias3_vk"):
+            weights[name] = (plain[name] * FEATURE_STEPS).round()
+        # Distances far below those of two scores, so that no two contexts are equally good.
+        contexts = weights["bias3_vk"].shape[2]
+        weights["bias3_vk"] = weights["bias3_vk"] - torch.arange(contexts) * (WEIGHT_STEP / 512)
+        return cls(weights)
+
+    def contexts(self, variable: int, input_nd: Tensor) -> IntArray:
+        """Return the context of one variable for each row.
+
+        Args:
+            variable: Its place in the coding order.
+            input_nd: Inputs in double precision: whole numbers of 1/FEATURE_STEPS; those of variables that are not known
+                yet are not looked at.
+        """
+        chosen_n = torch.empty(len(input_nd), dtype=torch.int64)
+        variables = self.weights["weight1_vdh"].shape[0]
+        seen = [*range(variable), *range(variables, input_nd.shape[1])]
+        layers = [
+            (self.weights["weight1_vdh"][variable, seen], self.weights["bias1_vh"][variable]),
+            (self.weights["weight2_vhh"][variable], self.weights["bias2_vh"][variable]),
+        ]
+        last, bias = self.weights["weight3_vhk"][variable], self.weights["bias3_vk"][variable]
+        with torch.inference_mode():
+            for start in range(0, len(input_nd), ROWS_IN_CACHE):
+                some = slice(start, start + ROWS_IN_CACHE)
+                hidden_nh = input_nd[some][:, seen]
+                for weight, shift in layers:
+                    hidden_nh = torch.addmm(shift, hidden_nh, weight).round_().clamp_(0, MOST_ACTIVATION)
+                chosen_n[some] = torch.addmm(bias, hidden_nh, last).argmax(1)
+        return np.asarray(chosen_n.numpy(), np.int64)
+
+
+def to_frequencies(probability_kt: NDArray[np.float64]) -> IntArray:
+    """Return whole frequencies, at least 1 each, that add up to 2**FREQUENCY_BITS in each row."""
+    tokens = probability_kt.shape[1]
+    free = (1 << FREQUENCY_BITS) - tokens
+    share_kt = probability_kt / probability_kt.sum(1, keepdims=True) * free
+    frequency_kt = np.floor(share_kt).astype(np.int64)
+    order_kt = np.argsort(np.argsort(frequency_kt - share_kt, axis=1, kind="stable"), axis=1, kind="stable")
+    frequency_kt += order_kt < (free - frequency_kt.sum(1, keepdims=True))
+    return frequency_kt + 1

@@ -1,0 +1,215 @@
+"""Code jets by a learned density: each variable by its probability given those before it.
+
+The jets of a rank (the first ones of all events, then the second ones, …) are coded together, variable by variable, so
+that the decoder knows what the network looks at. Suffixes: e event, n jet, v variable in coding order, k context, t token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hepml_core.jets.density import FREQUENCY_BITS, FURTHER_INPUTS, MOST_PLACES, ExactNetwork
+from hepml_core.jets.grids import Grid
+from hepml_core.jets.packing import pack, unpack
+from hepml_core.jets.rans import Decoder, Encoder
+from hepml_core.jets.relations import coding_order, first_guess, wrap_of
+from hepml_core.jets.tokens import FEATURE_STEPS, Bins
+
+IntArray = NDArray[np.int64]
+UintArray = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Jets as tokens and places within bins, with what the network sees.
+
+    Attributes:
+        token_nv: Tokens.
+        residual_nv: Indices less the first guesses.
+        input_nd: Inputs of the network: whole numbers of 1/FEATURE_STEPS.
+    """
+
+    token_nv: IntArray
+    residual_nv: IntArray
+    input_nd: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DensityCoder:
+    """A density, ready to code.
+
+    Attributes:
+        grids: Grid of each variable.
+        bins: Bins of each variable's residual indices.
+        network: Chooses contexts.
+        frequency_vkt: Frequency of each token in each context; unused tokens have 0.
+    """
+
+    grids: Mapping[str, Grid]
+    bins: Mapping[str, Bins]
+    network: ExactNetwork
+    frequency_vkt: IntArray
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The variables in coding order."""
+        return coding_order(list(self.grids))
+
+    def encode(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> list[bytes]:
+        """Return jets as bytes: one part of coded numbers, then for each variable the values that escaped."""
+        prepared = prepare(self.grids, self.bins, values, count_e)
+        input_nd = torch.from_numpy(prepared.input_nd).double()
+        context_vn = [self.network.contexts(number, input_nd) for number in range(len(self.order))]
+        start_vkt = np.cumsum(self.frequency_vkt, axis=2) - self.frequency_vkt
+        encoder = Encoder()
+        for rank_n in ranks(count_e):
+            for number, name in enumerate(self.order):
+                token_n, context_n = prepared.token_nv[rank_n, number], context_vn[number][rank_n]
+                frequency_n = self.frequency_vkt[number, context_n, token_n]
+                encoder.add(start_vkt[number, context_n, token_n], frequency_n, FREQUENCY_BITS)
+                self.bins[name].encode_places(prepared.residual_nv[rank_n, number], token_n, encoder)
+        escaped = [values[name][self._escaped(prepared.token_nv, number)] for number, name in enumerate(self.order)]
+        return [encoder.finish(), *(pack(value_n) for value_n in escaped)]
+
+    def decode(
+        self, parts: Sequence[bytes], count_e: IntArray, dtypes: Mapping[str, np.dtype[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the jets of what ``encode`` returned.
+
+        Raises:
+            DataError: The content is damaged.
+        """
+        count, variables = int(count_e.sum()), len(self.order)
+        decoder = Decoder(parts[0])
+        input_nd = torch.from_numpy(_places(count_e, variables)).double()
+        token_nv = np.empty((count, variables), np.int64)
+        known = {name: np.zeros(count, np.int64) for name in self.order}
+        for rank, rank_n in enumerate(ranks(count_e)):
+            if rank:
+                input_nd[rank_n, variables : 2 * variables] = input_nd[rank_n - 1, :variables]
+            seen_nd = input_nd[rank_n]
+            before: dict[str, IntArray] = {}
+            for number, name in enumerate(self.order):
+                bins = self.bins[name]
+                token_n = self._decode_tokens(number, self.network.contexts(number, seen_nd), decoder)
+                residual_n = bins.decode_places(token_n, decoder)
+                guess = first_guess(name, self.grids, before, len(rank_n))
+                index_n = _unwrapped(name, self.grids[name], guess.index_n + residual_n)
+                before[name] = np.where(token_n == bins.escape, 0, index_n)
+                seen_nd[:, number] = torch.from_numpy(bins.feature(residual_n, token_n))
+                token_nv[rank_n, number], known[name][rank_n] = token_n, before[name]
+            input_nd[rank_n, :variables] = seen_nd[:, :variables]
+        values = {name: self.grids[name].to_value(known[name], dtypes[name]) for name in self.grids}
+        for number, (name, part) in enumerate(zip(self.order, parts[1:], strict=True)):
+            escaped_n = self._escaped(token_nv, number)
+            values[name][escaped_n] = unpack(part, dtypes[name], int(np.count_nonzero(escaped_n)))
+        return values
+
+    def bits(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> dict[str, float]:
+        """Return the mean number of bits of each variable; an escaped value counts as all bits of its type."""
+        prepared = prepare(self.grids, self.bins, values, count_e)
+        input_nd = torch.from_numpy(prepared.input_nd).double()
+        bits = {}
+        for number, name in enumerate(self.order):
+            token_n = prepared.token_nv[:, number]
+            frequency_n = self.frequency_vkt[number, self.network.contexts(number, input_nd), token_n]
+            escaped = np.count_nonzero(token_n == self.bins[name].escape) * values[name].dtype.itemsize * 8
+            coded = FREQUENCY_BITS - np.log2(frequency_n) + self.bins[name].bits_inside(token_n)
+            bits[name] = float((coded.sum() + escaped) / max(1, len(token_n)))
+        return bits
+
+    def _escaped(self, token_nv: IntArray, number: int) -> NDArray[np.bool_]:
+        escaped_n: NDArray[np.bool_] = token_nv[:, number] == self.bins[self.order[number]].escape
+        return escaped_n
+
+    def _decode_tokens(self, number: int, context_n: IntArray, decoder: Decoder) -> IntArray:
+        table_ks, start_kt, frequency_kt = self._tables[number]
+
+        def find(some: slice, slot_l: UintArray) -> tuple[IntArray, UintArray, UintArray]:
+            context_l = context_n[some]
+            token_l = table_ks[context_l, slot_l.astype(np.int64)]
+            return token_l.astype(np.int64), start_kt[context_l, token_l], frequency_kt[context_l, token_l]
+
+        return decoder.take(len(context_n), FREQUENCY_BITS, find)
+
+    @cached_property
+    def _tables(self) -> list[tuple[NDArray[np.unsignedinteger], UintArray, UintArray]]:
+        """For each variable: the token of each context and slot, and the start and frequency of each token."""
+        tables = []
+        for frequency_kt in self.frequency_vkt:
+            tokens = np.arange(frequency_kt.shape[1], dtype=np.min_scalar_type(frequency_kt.shape[1]))
+            table_ks = np.stack([np.repeat(tokens, frequency_t) for frequency_t in frequency_kt])
+            start_kt = np.cumsum(frequency_kt, axis=1) - frequency_kt
+            tables.append((table_ks, start_kt.astype(np.uint64), frequency_kt.astype(np.uint64)))
+        return tables
+
+
+def prepare(
+    grids: Mapping[str, Grid], bins: Mapping[str, Bins], values: Mapping[str, NDArray[Any]], count_e: IntArray
+) -> Prepared:
+    """Turn values into tokens; what the grid, the bins or another machine would not give back within bounds escapes."""
+    order = coding_order(list(grids))
+    count, variables = int(count_e.sum()), len(order)
+    token_nv, residual_nv = np.empty((2, count, variables), np.int64)
+    input_nd = _places(count_e, variables)
+    known: dict[str, IntArray] = {}
+    for number, (name, residual_n, index_n, sure_n) in enumerate(residuals(grids, values, known, count)):
+        token_n = bins[name].to_token(residual_n, sure_n)
+        known[name] = np.where(token_n == bins[name].escape, 0, index_n)
+        token_nv[:, number], residual_nv[:, number] = token_n, residual_n
+        input_nd[:, number] = bins[name].feature(residual_n, token_n)
+    later_n = np.flatnonzero(_position(count_e))
+    input_nd[later_n, variables : 2 * variables] = input_nd[later_n - 1, :variables]
+    return Prepared(token_nv, residual_nv, input_nd)
+
+
+def residuals(
+    grids: Mapping[str, Grid], values: Mapping[str, NDArray[Any]], known: Mapping[str, IntArray], count: int
+) -> Iterator[tuple[str, IntArray, IntArray, NDArray[np.bool_]]]:
+    """Yield each variable in coding order: its indices less the guess from ``known``, the indices, and which are good.
+
+    The caller puts the indices as the decoder will know them into ``known`` before it asks for the next variable.
+    """
+    for name in coding_order(list(grids)):
+        grid = grids[name]
+        index_n, good_n = grid.to_index(values[name])
+        good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
+        guess = first_guess(name, grids, known, count)
+        residual_n = _unwrapped(name, grid, index_n - guess.index_n)
+        good_n &= _unwrapped(name, grid, guess.index_n + residual_n) == index_n
+        yield name, residual_n, index_n, good_n & ~guess.unsure_n
+
+
+def ranks(count_e: IntArray) -> Iterator[IntArray]:
+    """Yield the jets that are the first of their events, then the second ones, and so on."""
+    first_e = np.cumsum(count_e) - count_e
+    for rank in range(int(count_e.max(initial=0))):
+        yield first_e[count_e > rank] + rank
+
+
+def _position(count_e: IntArray) -> IntArray:
+    first_e = np.cumsum(count_e) - count_e
+    return np.arange(int(count_e.sum())) - np.repeat(first_e, count_e)
+
+
+def _places(count_e: IntArray, variables: int) -> NDArray[np.float32]:
+    """Return inputs that hold nothing yet but the places of the jets in their events."""
+    input_nd = np.zeros((int(count_e.sum()), 2 * variables + FURTHER_INPUTS), np.float32)
+    step = 2 * FEATURE_STEPS // (MOST_PLACES + 1)
+    position_n = _position(count_e)
+    input_nd[:, -3] = np.minimum(position_n, MOST_PLACES) * step - FEATURE_STEPS
+    input_nd[:, -2] = np.where(position_n == 0, FEATURE_STEPS, 0)
+    input_nd[:, -1] = np.repeat(np.minimum(count_e, MOST_PLACES) * step - FEATURE_STEPS, count_e)
+    return input_nd
+
+
+def _unwrapped(name: str, grid: Grid, index_n: IntArray) -> IntArray:
+    wrap = wrap_of(name, grid)
+    return wrap(index_n) if wrap else index_n

@@ -1,0 +1,209 @@
+"""Fit a density: choose grids and bins, train the network, round it, and count its tables anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hepml_core.artifacts import Manifest, Output, check_files, read_manifest
+from hepml_core.errors import DataError, FolderError, SettingError
+from hepml_core.jets.batches import TrainingRows, ValidationRows
+from hepml_core.jets.config import Bound, TrainConfig, bound_of, parse_bounds
+from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
+from hepml_core.jets.density_coder import DensityCoder, Prepared, prepare, residuals
+from hepml_core.jets.grids import Grid, check_grid
+from hepml_core.jets.rows import read_rows
+from hepml_core.jets.tokens import FEATURE_STEPS, Bins, choose_bins
+from hepml_core.storage import Folder
+from hepml_core.training.checkpoints import read_tensors, write_tensors
+from hepml_core.training.devices import Batch, seeded
+from hepml_core.training.fit import FitResult, fit
+
+log = logging.getLogger(__name__)
+
+DENSITY = "density.safetensors"
+TOKENS = 64
+SMOOTHING = 16.0
+"""Weight of a trained table against the counts of the training rows, in rows."""
+
+IntArray = NDArray[np.int64]
+Columns = Mapping[str, NDArray[Any]]
+
+
+def fit_density(
+    dataset: Folder, manifest: Manifest, output: Output, model: Folder, config: TrainConfig, identity: str
+) -> Mapping[str, float]:
+    """Fit a density to the train split, keep the epoch of fewest bits on the valid split, publish the model folder.
+
+    Raises:
+        SettingError: The rows are whole events, or a bound has no grid.
+        DataError: A split is empty.
+    """
+    if manifest.facts["rows"] != "objects":
+        raise SettingError("a density is fitted to rows of objects, not of whole events: convert with rows=objects")
+    variables = list(manifest.facts["variables"])
+    asked = parse_bounds(config.bounds)
+    grids = {name: Grid(name, bound_of(name, asked)) for name in variables}
+    for name, grid in grids.items():
+        check_grid(name, grid.bound, np.dtype(np.float32))
+    rows = {split: _read_events(dataset, manifest, split, variables) for split in ("train", "valid")}
+    bins = _choose_bins(grids, *rows["train"])
+    prepared = {split: prepare(grids, bins, *given) for split, given in rows.items()}
+    with seeded(config.seed):
+        tokens = max(one.tokens for one in bins.values())
+        network = DensityNetwork(len(variables), tokens, config.hidden, config.contexts)
+    result = _fit(network, prepared, model, config, identity)
+    coder = DensityCoder(grids, bins, *_finish(network, list(bins.values()), prepared["train"]))
+    bits = coder.bits(*rows["valid"])
+    metrics = {
+        "best_epoch": result.best_epoch,
+        **result.metrics,
+        "bits_per_row": sum(bits.values()),
+        **{f"bits_{name}": value for name, value in bits.items()},
+    }
+    if result.writes:
+        facts = _facts(coder, manifest, config)
+        output.write(DENSITY, _to_bytes(coder, facts))
+        output.write("history.csv", model.read("history.csv"))
+        output.publish(metrics=metrics, facts=facts)
+        log.info("%.2f bytes a row on the valid split, with the bounds held", metrics["bits_per_row"] / 8)
+    return metrics
+
+
+@dataclasses.dataclass(frozen=True)
+class Density:
+    """A model folder of a density, read.
+
+    Attributes:
+        manifest: The folder's manifest.
+        variables: Its variables.
+        bounds: Bound of each.
+    """
+
+    manifest: Manifest
+    variables: tuple[str, ...]
+    bounds: Mapping[str, Bound]
+    _bins: Mapping[str, Bins]
+    _network: ExactNetwork
+    _frequency_vkt: IntArray
+
+    def coder(self, factors: Mapping[str, float] | None = None) -> DensityCoder:
+        """Return a coder of values whose units are ``factors`` of those of the variables."""
+        given = factors or {}
+        grids = {name: Grid(name, self.bounds[name], given.get(name, 1.0)) for name in self.variables}
+        return DensityCoder(grids, self._bins, self._network, self._frequency_vkt)
+
+
+def read_density(model: Folder) -> Density:
+    """Read the model folder of a density.
+
+    Raises:
+        FolderError: It is no whole model folder of this domain, or not of a density.
+        DataError: Its content is damaged.
+    """
+    manifest = read_manifest(model, "model", "jets")
+    if manifest.facts["method"] != "density":
+        raise FolderError(f"{model} is an {manifest.facts['method']}, not a density")
+    check_files(model, manifest)
+    tensors, _ = read_tensors(model.read(DENSITY), f"{model}/{DENSITY}")
+    variables = tuple(manifest.facts["variables"])
+    try:
+        bins = {name: Bins(tensors.pop(f"edge_t.{name}").numpy()) for name in variables}
+        frequency_vkt = tensors.pop("frequency_vkt").numpy().astype(np.int64)
+        bounds = {name: Bound(**manifest.facts["bounds"][name]) for name in variables}
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{model}/{DENSITY} lacks {error}: train the model again") from error
+    return Density(manifest, variables, bounds, bins, ExactNetwork(tensors), frequency_vkt)
+
+
+def bits_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the bits of a batch; see ``DensityNetwork.forward``."""
+    bits: dict[str, Tensor] = network(batch["input"], batch["token"])
+    return bits
+
+
+def _read_events(
+    dataset: Folder, manifest: Manifest, split: str, variables: list[str]
+) -> tuple[dict[str, NDArray[Any]], IntArray]:
+    """Return the values of a split with the jets of an event together and in order, and how many each event has."""
+    columns = read_rows(dataset, manifest, split, ["event", "position", *variables])
+    if not len(columns["event"]):
+        raise DataError(f"{dataset} has no {split} split: organize with {split}_fraction above 0")
+    order_n = np.lexsort((columns["position"], columns["event"]))
+    _, count_e = np.unique(columns["event"], return_counts=True)
+    return {name: columns[name][order_n] for name in variables}, count_e.astype(np.int64)
+
+
+def _choose_bins(grids: Mapping[str, Grid], values: Columns, count_e: IntArray) -> dict[str, Bins]:
+    bins: dict[str, Bins] = {}
+    known: dict[str, IntArray] = {}
+    for name, residual_n, index_n, good_n in residuals(grids, values, known, int(count_e.sum())):
+        if not good_n.any():
+            raise DataError(f"no value of {name} in the train split fits its bound: set another with bounds={name}=…")
+        bins[name] = choose_bins(residual_n[good_n], TOKENS)
+        token_n = bins[name].to_token(residual_n, good_n)
+        known[name] = np.where(token_n == bins[name].escape, 0, index_n)
+    return bins
+
+
+def _fit(
+    network: DensityNetwork, prepared: Mapping[str, Prepared], model: Folder, config: TrainConfig, identity: str
+) -> FitResult:
+    rows = {
+        split: {
+            "input": torch.from_numpy(one.input_nd / np.float32(FEATURE_STEPS)),
+            "token": torch.from_numpy(one.token_nv.astype(np.uint8)),
+        }
+        for split, one in prepared.items()
+    }
+    return fit(
+        network,
+        loss_of=bits_loss,
+        train=TrainingRows(rows["train"], config.batch_size, config.seed),
+        valid=ValidationRows(rows["valid"], config.batch_size),
+        config=config,
+        folder=model,
+        identity=identity,
+    )
+
+
+def _finish(network: DensityNetwork, bins: list[Bins], prepared: Prepared) -> tuple[ExactNetwork, IntArray]:
+    """Round the network; fill its tables with what is found in the contexts that it now chooses."""
+    exact = ExactNetwork.of(network)
+    trained_vkt = network.logit_vkt.detach().double().softmax(2).numpy()
+    frequency_vkt = np.zeros(trained_vkt.shape, np.int64)
+    input_nd = torch.from_numpy(prepared.input_nd).double()
+    contexts, tokens = trained_vkt.shape[1:]
+    for number, one in enumerate(bins):
+        cell_n = exact.contexts(number, input_nd) * tokens + prepared.token_nv[:, number]
+        count_kt = np.bincount(cell_n, minlength=contexts * tokens).reshape(contexts, tokens)[:, : one.tokens]
+        prior_kt = trained_vkt[number, :, : one.tokens]
+        weight_kt = count_kt + SMOOTHING * prior_kt / prior_kt.sum(1, keepdims=True)
+        frequency_vkt[number, :, : one.tokens] = to_frequencies(weight_kt)
+    return exact, frequency_vkt
+
+
+def _facts(coder: DensityCoder, manifest: Manifest, config: TrainConfig) -> dict[str, Any]:
+    return {
+        "method": "density",
+        "variables": list(coder.grids),
+        "order": coder.order,
+        "bounds": {name: dataclasses.asdict(grid.bound) for name, grid in coder.grids.items()},
+        "contexts": config.contexts,
+        "hidden": config.hidden,
+        "rows": manifest.facts["rows"],
+    }
+
+
+def _to_bytes(coder: DensityCoder, facts: Mapping[str, Any]) -> bytes:
+    tensors = {f"edge_t.{name}": torch.from_numpy(one.edge_t) for name, one in coder.bins.items()}
+    tensors["frequency_vkt"] = torch.from_numpy(coder.frequency_vkt.astype(np.int16))
+    return write_tensors({**tensors, **coder.network.weights}, {"jets": json.dumps(facts)})

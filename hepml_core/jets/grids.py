@@ -1,0 +1,102 @@
+"""Values as whole numbers on a grid that keeps an asked bound.
+
+A relative bound ``e`` makes a grid in the logarithm with step 2 ln(1 + e), an absolute one ``d`` a grid with step 2 d, no
+bound on whole numbers the numbers themselves. Suffix n: value.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepml_core.errors import SettingError
+from hepml_core.jets.config import Bound
+from hepml_core.jets.variables import VARIABLES
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+ZERO = -(1 << 20)
+"""Index of zero on a logarithmic grid; below those of all numbers that float32 and float64 hold at bounds above 4e-4."""
+LARGEST = 1 << 40
+MARGIN = 1 - 1e-4
+"""Part of the bound that the grid uses; the rest is for the rounding of float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The grid of one variable.
+
+    Attributes:
+        name: The variable.
+        bound: Largest error, in the variable's unit; its size 0 means whole numbers, kept as they are.
+        factor: From the unit of the given values to the variable's.
+    """
+
+    name: str
+    bound: Bound
+    factor: float = 1.0
+
+    @property
+    def step(self) -> float:
+        """Distance of neighbours, in the variable's unit or its logarithm."""
+        if not self.bound.size:
+            return 1.0
+        size = self.bound.size * MARGIN
+        return 2 * math.log1p(size) if self.bound.relative else 2 * size
+
+    def to_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray]:
+        """Return the index of each value, and which values have one: finite ones, above zero on a logarithmic grid."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            own_n = value_n.astype(np.float64)
+            own_n *= self.factor
+            if self.bound.size and self.bound.relative:
+                zero_n = own_n == 0
+                np.log(own_n, out=own_n)
+            own_n /= self.step
+            np.rint(own_n, out=own_n)
+            has_n = np.abs(own_n) < LARGEST
+            index_n = np.where(has_n, own_n, 0).astype(np.int64)
+        if self.bound.size and self.bound.relative:
+            index_n[zero_n] = ZERO
+            has_n |= zero_n
+        return index_n, has_n
+
+    def to_value(self, index_n: IntArray, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return the values of indices, in the unit of the values that were given to ``to_index``."""
+        own_n = index_n * self.step
+        if self.bound.size and self.bound.relative:
+            with np.errstate(over="ignore"):
+                np.exp(own_n, out=own_n)
+            own_n[index_n == ZERO] = 0
+        own_n /= self.factor
+        if dtype.kind in "iu":
+            own_n = np.rint(own_n)
+        with np.errstate(over="ignore"):
+            return own_n.astype(dtype)
+
+    def holds(self, value_n: NDArray[Any], kept_n: NDArray[Any]) -> BoolArray:
+        """Tell which values are kept within the bound."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            own_n = value_n.astype(np.float64)
+            error_n = np.abs(kept_n.astype(np.float64) - own_n)
+            if not self.bound.size:
+                return np.asarray(error_n == 0)
+            limit = self.bound.size * np.abs(own_n) if self.bound.relative else self.bound.size / self.factor
+            return np.asarray(error_n <= limit)
+
+
+def check_grid(name: str, bound: Bound, dtype: np.dtype[Any]) -> None:
+    """Refuse bounds that a grid cannot keep.
+
+    Raises:
+        SettingError: Exact values were asked of what is not whole numbers, or a bound is finer than the file's numbers.
+    """
+    if not bound.size and not (VARIABLES[name].integer or dtype.kind in "iu"):
+        raise SettingError(f"{name} is not a whole number, so it has no grid without a bound: ask for codec=columns")
+    if bound.relative and 0 < bound.size < 1e-6:
+        raise SettingError(f"the bound {bound.size:g} of {name} is finer than float32; ask for {name}=exact")

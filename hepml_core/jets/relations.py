@@ -1,0 +1,90 @@
+"""What the variables before one tell of it by geometry and kinematics: a first guess, to be taken off before coding.
+
+In whole numbers wherever the grids allow; the energy alone needs floating-point numbers, and where those come so near
+to the middle between two numbers that another machine might round otherwise, the value is marked as unsure.
+Suffix n: value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hepml_core.jets.grids import ZERO, Grid
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+LIKE: dict[str, str] = {
+    "m": "pt",
+    "DetectorEta": "eta",
+    "ActiveArea4vec_eta": "eta",
+    "ActiveArea4vec_phi": "phi",
+    "ActiveArea4vec_pt": "ActiveArea",
+    "LeadingClusterPt": "pt",
+    "WidthPhi": "Width",
+    "OotFracClusters5": "OotFracClusters10",
+}
+"""Variables that are close, or proportional, to another one."""
+UNSURE = 1e-4
+"""Distance from the middle between two whole numbers, far above the differences between machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """First guesses: whole numbers, and whether another machine might find others."""
+
+    index_n: IntArray
+    unsure_n: BoolArray
+
+
+def coding_order(variables: Sequence[str]) -> list[str]:
+    """Return the variables in an order in which those that tell of others come first."""
+    late = [name for name in variables if name in LIKE and LIKE[name] in variables]
+    last = [name for name in variables if name == "E"]
+    return [name for name in variables if name not in late and name not in last] + late + last
+
+
+def first_guess(name: str, grids: Mapping[str, Grid], known: Mapping[str, IntArray], count: int) -> Guess:
+    """Return the first guess of a variable's indices from the indices of those that are known, 0 where nothing tells."""
+    sure_n = np.zeros(count, bool)
+    if name == "E" and {"pt", "eta"} <= known.keys() and _logarithmic(grids["E"], grids["pt"]):
+        return _energy(grids, known)
+    like = LIKE.get(name, "")
+    if like not in known or _logarithmic(grids[name]) != _logarithmic(grids[like]):
+        return Guess(np.zeros(count, np.int64), sure_n)
+    ratio = grids[like].step / grids[name].step
+    index_n = np.where(known[like] == ZERO, 0, known[like])
+    if ratio != 1:
+        scaled_n = index_n * ratio
+        index_n = np.floor(scaled_n + 0.5).astype(np.int64)
+        sure_n = np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE
+    return Guess(index_n, sure_n)
+
+
+def wrap_of(name: str, grid: Grid) -> Callable[[IntArray], IntArray] | None:
+    """Return a function that brings differences of an angle's indices to the nearest way round; None for other variables."""
+    if name != "ActiveArea4vec_phi" or not grid.bound.size:
+        return None
+    turn = round(2 * math.pi / grid.step)
+    return lambda index_n: (index_n + turn // 2) % turn - turn // 2
+
+
+def _energy(grids: Mapping[str, Grid], known: Mapping[str, IntArray]) -> Guess:
+    """Guess E from pt, eta and, where it is known, m: E^2 = pt^2 cosh^2(eta) + m^2."""
+    pt_n, eta_n = (known[name] * grids[name].step for name in ("pt", "eta"))
+    log_n = pt_n + np.log(np.cosh(np.clip(eta_n, -20, 20)))
+    if "m" in known and _logarithmic(grids["m"]):
+        mass_n = np.where(known["m"] == ZERO, -np.inf, known["m"] * grids["m"].step)
+        log_n = np.logaddexp(2 * log_n, 2 * mass_n) / 2
+    scaled_n = log_n / grids["E"].step
+    index_n = np.floor(scaled_n + 0.5)
+    return Guess(index_n.astype(np.int64), np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE)
+
+
+def _logarithmic(*grids: Grid) -> bool:
+    return all(grid.bound.size > 0 and grid.bound.relative for grid in grids)
