@@ -52,8 +52,10 @@ def _run(words: list[str]) -> int:
         print(_help(stage, domain, function.__doc__ or ""))  # noqa: T201
         return 0
     words = given.pop("settings")
-    if words and "=" not in words[0] and shape.reads and not given[shape.reads[0]]:
-        given[shape.reads[0]], *words = words
+    first = shape.reads[0] if shape.reads else ""
+    known = [setting.name for setting in describe_config(config_of(function))]
+    if first and not given[first] and words and "=" not in words[0] and words[0] not in known:
+        given[first], *words = words
     settings = dict(_parse_setting(word) for word in words)
     run_stage(stage, domain, settings, **{name: folder for name, folder in given.items() if folder})
     return 0

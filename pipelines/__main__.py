@@ -53,7 +53,7 @@ def domains() -> list[str]:
 
 
 def pipelines_of(domain: str) -> dict[str, Any]:
-    """Return a domain's pipelines by name: ``<domain>`` for data at hand, ``<domain>_toy`` for generated ones.
+    """Return a domain's pipelines by name: ``<domain>`` for data at hand, ``<domain>_toy`` for generated ones, and others.
 
     Raises:
         UnknownNameError: There is no such domain.
@@ -61,24 +61,35 @@ def pipelines_of(domain: str) -> dict[str, Any]:
     if domain not in domains():
         raise UnknownNameError("domain", domain, domains())
     module = importlib.import_module(f"pipelines.{domain}")
-    return {name: getattr(module, name) for name in (domain, f"{domain}_toy")}
+    return {
+        name: found
+        for name, found in vars(module).items()
+        if hasattr(found, "pipeline_func") and name.startswith(domain)
+    }
 
 
 def choose_pipeline(domain: str, words: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Return the pipeline for ``name=value`` words, and the values as its parameters want them.
 
+    A first word without ``=`` names a further pipeline of the domain (``jets archive`` is ``jets_archive``).
+
     Raises:
-        UnknownNameError: There is no such domain or parameter; the message names the nearest one.
+        UnknownNameError: There is no such domain, pipeline or parameter; the message names the nearest one.
         SettingError: A value does not fit its parameter.
     """
     settings = {}
-    for word in words:
+    known = pipelines_of(domain)
+    others = [name.removeprefix(f"{domain}_") for name in known if name not in (domain, f"{domain}_toy")]
+    asked = words[0] if others and words and "=" not in words[0] else ""
+    if asked and asked not in others:
+        raise UnknownNameError("pipeline", asked, others, f"of {domain}")
+    for word in words[1:] if asked else words:
         name, separator, value = word.partition("=")
         if not separator:
             raise SettingError(f"parameters are given as name=value, got {word!r}")
         settings[name] = value
-    own, toy = pipelines_of(domain).values()
-    pipeline = own if "source" in settings else toy
+    chosen = f"_{asked}" if asked else "" if "source" in settings else "_toy"
+    pipeline = known[domain + chosen]
     parameters = inspect.signature(pipeline.pipeline_func).parameters
     for name in settings:
         if name not in parameters:

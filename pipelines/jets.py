@@ -8,7 +8,9 @@ Times and residuals are in hepml_core/jets/README.md.
 from kfp import dsl
 from kfp.dsl import Artifact
 
+from components.compress import compress
 from components.convert import convert
+from components.decompress import decompress
 from components.evaluate import evaluate
 from components.generate import generate
 from components.normalize import normalize
@@ -106,9 +108,6 @@ def jets_archive(source: str, model_uri: str, bounds: str = "") -> Artifact:
         model_uri: Address of a model folder that train made.
         bounds: Largest errors, such as pt=1e-3 relative; empty means those of the model.
     """
-    from components.compress import compress
-    from components.decompress import decompress
-
     model = dsl.importer(artifact_uri=model_uri, artifact_class=dsl.Model).output
     archive = compress(domain="jets", source=source, model=model, settings={"bounds": bounds}).outputs["archive"]
     return decompress(domain="jets", archive=archive, model=model, settings={}).outputs["restored"]

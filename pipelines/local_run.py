@@ -51,7 +51,8 @@ def run_here(pipeline: Any, values: Mapping[str, Any], root: Path) -> int:
     if failed or not outputs:
         return 1
     (result,) = outputs.values()
-    print(f"report: {Path(result.path) / 'index.html'}")
+    page = Path(result.path) / "index.html"
+    print(f"report: {page}" if page.is_file() else f"result: {result.path}")
     return 0
 
 

@@ -20,8 +20,10 @@ DOORS = {
     "google.auth": {"hepml_core/storage/gcs.py"},
     "boto3": {"hepml_core/storage/s3.py"},
     "botocore": {"hepml_core/storage/s3.py"},
-    "matplotlib": {"hepml_core/plots.py"},
-    "mplhep": {"hepml_core/plots.py"},
+    "matplotlib": {"hepml_core/plots/*.py"},
+    "mplhep": {"hepml_core/plots/*.py"},
+    "pcodec": {"hepml_core/jets/packing.py"},
+    "zstandard": {"hepml_core/jets/packing.py"},
     "jinja2": {"hepml_core/report.py"},
     "safetensors": {"hepml_core/training/checkpoints.py"},
     "lightning_fabric": {"hepml_core/training/devices.py"},
@@ -33,6 +35,8 @@ DOORS = {
         "hepml_core/*/train.py",
         "hepml_core/*/evaluate.py",
         "hepml_core/*/inference.py",
+        "hepml_core/jets/batches.py",
+        "hepml_core/jets/density*.py",
     },
 }
 """Packages that are heavy or fragile, and the only modules that import them."""

@@ -71,7 +71,8 @@ def check_stage(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
     def only_check(stage: str, domain: str, settings: Mapping[str, object], **folders: str) -> None:
         build_config(stages.config_of(stages.find_stage(stage, domain)), settings)
-        assert set(folders) == set(STAGES[stage].folders)
+        shape = STAGES[stage]
+        assert {*shape.reads, shape.writes} <= set(folders) <= set(shape.folders)
         asked.append(stage)
 
     monkeypatch.setattr("hepml_core.__main__.run_stage", only_check)
@@ -165,7 +166,9 @@ def settings_of(domain: str) -> str:
     home = importlib.import_module(f"hepml_core.{domain}.config")
     lines = []
     for stage in STAGES:
-        config = getattr(home, f"{stage.capitalize()}Config")
+        config = getattr(home, f"{stage.capitalize()}Config", None)
+        if config is None:
+            continue  # not every domain has every stage
         lines += [
             f"\n### {stage}\n",
             f"{config.__doc__}\n",

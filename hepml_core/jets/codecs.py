@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from crc32c import crc32c
 from numpy.typing import NDArray
 
 from hepml_core.errors import DataError
-from hepml_core.jets.grids import Grid
+from hepml_core.jets.grids import ZERO, Grid, to_type
 from hepml_core.jets.packing import pack, unpack
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ IntArray = NDArray[np.int64]
 Columns = Mapping[str, NDArray[Any]]
 DTypes = Mapping[str, np.dtype[Any]]
 
-UNSURE = 1e-3
-"""Distance from the middle between two indices at which another machine might round a reconstruction otherwise."""
+NOISE = 1e-6
+"""By how much reconstructions differ between machines, of the value and of the spread of its variable."""
 
 
 class Codec(Protocol):
@@ -96,22 +97,26 @@ class AutoencoderCodec:
     latent_step: float
 
     def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:  # noqa: ARG002
-        """See ``Codec``: steps, each latent variable, then corrections and exceptions of each variable."""
-        value_nf = self._rows(values)
-        latent_nz = self.reconstructor.encode(value_nf)
-        step_z = np.maximum(latent_nz.std(axis=0, dtype=np.float64) * self.latent_step, 1e-9).astype(np.float32)
-        index_nz = np.rint(latent_nz / step_z).astype(np.int64)
-        parts = [step_z.astype("<f4").tobytes(), *(pack(index_n) for index_n in index_nz.T.copy())]
+        """See ``Codec``: steps, latent variables, corrections and exceptions of each variable, a checksum."""
+        latent_nz, fits_n = self._latent(values)
+        index_nz, step_z = _round(latent_nz, self.latent_step)
+        parts = [step_z.tobytes(), *(pack(index_n) for index_n in index_nz.T.copy())]
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
-        for name, grid in self.grids.items():
-            if grid is None:
+        indices: list[IntArray] = []
+        for number, name in enumerate(self.reconstructor.variables):
+            grid = self.grids.get(name)
+            if not self.grids:
+                parts += [b"", pack_exceptions(values[name], ~fits_n)]
+            elif grid is None:
                 parts += [pack(values[name]), b""]
-                continue
-            near_n, unsure_n = self._nearest(name, grid, output_nf)
-            index_n, good_n = grid.to_index(values[name])
-            good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype)) & ~unsure_n
-            parts += [pack(np.where(good_n, index_n - near_n, 0)), pack_exceptions(values[name], ~good_n)]
-        return parts
+            else:
+                index_n, good_n = grid.to_index(values[name])
+                good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
+                good_n &= ~_unsure(grid, output_nf[:, number])
+                correction_n = index_n - _nearest(grid, output_nf[:, number])
+                parts += [pack(np.where(good_n, correction_n, 0)), pack_exceptions(values[name], ~good_n)]
+                indices.append(index_n[good_n])
+        return [*parts, _checksum(indices)]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
         """See ``Codec``."""
@@ -120,41 +125,67 @@ class AutoencoderCodec:
         index_nz = np.stack([unpack(part, np.int64, count) for part in parts[1 : 1 + latents]], axis=1)
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
         values: dict[str, NDArray[Any]] = {}
+        indices: list[IntArray] = []
         for number, name in enumerate(self.reconstructor.variables):
             grid = self.grids.get(name)
-            content, exceptions = parts[1 + latents + 2 * number :][:2] if self.grids else (b"", b"")
+            content, exceptions = parts[1 + latents + 2 * number :][:2]
             if not self.grids:
-                own_n = output_nf[:, number] / self.factors[name]
-                values[name] = (np.rint(own_n) if dtypes[name].kind in "iu" else own_n).astype(dtypes[name])
+                values[name] = to_type(output_nf[:, number] / self.factors[name], dtypes[name])
+                unpack_exceptions(exceptions, values[name])
             elif grid is None:
                 values[name] = unpack(content, dtypes[name], count)
             else:
-                near_n, _ = self._nearest(name, grid, output_nf)
-                values[name] = grid.to_value(near_n + unpack(content, np.int64, count), dtypes[name])
-                unpack_exceptions(exceptions, values[name])
+                index_n = _nearest(grid, output_nf[:, number]) + unpack(content, np.int64, count)
+                values[name] = grid.to_value(index_n, dtypes[name])
+                place_n = unpack_exceptions(exceptions, values[name])
+                indices.append(np.delete(index_n, place_n))
+        if parts[-1] != _checksum(indices):
+            raise DataError(
+                "the model reconstructs other values here than where they were compressed, so the bounds would not hold: "
+                "decompress on the same kind of device (device=cpu or device=gpu)"
+            )
         return values
 
-    def _rows(self, values: Columns) -> NDArray[np.float32]:
-        """Return rows in the variables' units; those that the transforms cannot take are replaced by ordinary ones."""
+    def _latent(self, values: Columns) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Return the latent variables, and which rows the model can take; others have those of an ordinary row."""
         names = self.reconstructor.variables
-        value_nf = np.stack([values[name] * self.factors[name] for name in names], axis=1).astype(np.float32)
+        with np.errstate(over="ignore"):
+            value_nf = np.stack([values[name] * self.factors[name] for name in names], axis=1).astype(np.float32)
         fits_n = self.reconstructor.fits(value_nf)
         if not fits_n.any():
-            raise DataError("no jet of a block is within the domain of the model's transforms: are its units right?")
+            return np.zeros((len(value_nf), self.reconstructor.network.latent), np.float32), fits_n
         value_nf[~fits_n] = value_nf[np.argmax(fits_n)]
-        return value_nf
+        latent_nz = self.reconstructor.encode(value_nf)
+        finite_n = np.isfinite(latent_nz).all(axis=1)
+        latent_nz[~finite_n] = 0
+        return latent_nz, fits_n & finite_n
 
-    def _nearest(self, name: str, grid: Grid, output_nf: NDArray[np.float32]) -> tuple[IntArray, NDArray[np.bool_]]:
-        """Return the index nearest to each reconstruction, and whether another machine might find another one."""
-        own_n = output_nf[:, self.reconstructor.variables.index(name)].astype(np.float64)
-        inner = Grid(grid.name, grid.bound)
-        index_n, has_n = inner.to_index(own_n)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            place_n = (np.log(own_n) if grid.bound.relative and grid.bound.size else own_n) / inner.step
-            unsure_n = np.abs(place_n - np.floor(place_n) - 0.5) < UNSURE
-        # A prediction that has no index, such as a negative mass, says nothing.
-        usable_n = has_n & (index_n > -(1 << 19))
-        return np.where(usable_n, index_n, 0), np.where(usable_n, unsure_n, False)
+
+def _round(latent_nz: NDArray[np.float32], latent_step: float) -> tuple[IntArray, NDArray[np.float32]]:
+    """Return latent variables as indices, and the step of each variable."""
+    spread_z, most_z = latent_nz.std(axis=0, dtype=np.float64), np.abs(latent_nz).max(axis=0)
+    step_z = np.maximum(np.maximum(spread_z * latent_step, 1e-9 * most_z), 1e-9).astype("<f4")
+    return np.rint(latent_nz / step_z).astype(np.int64), step_z
+
+
+def _nearest(grid: Grid, output_n: NDArray[np.floating]) -> IntArray:
+    """Return the index nearest to each reconstruction; 0 for one that has none, such as a negative mass."""
+    index_n, has_n = Grid(grid.name, grid.bound).to_index(output_n)
+    return np.where(has_n & (index_n > ZERO // 2), index_n, 0)
+
+
+def _unsure(grid: Grid, output_n: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell where another machine, whose reconstructions differ by noise, might find another index."""
+    own_n = output_n.astype(np.float64)
+    spread = own_n[np.isfinite(own_n)].std() if np.isfinite(own_n).any() else 0.0
+    noise_n = NOISE * (np.abs(own_n) + spread)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(_nearest(grid, own_n - noise_n) != _nearest(grid, own_n + noise_n))
+
+
+def _checksum(indices: Sequence[IntArray]) -> bytes:
+    """Return a checksum of the indices of all variables, as both sides must find them; nothing without bounds."""
+    return crc32c(np.concatenate(indices).astype("<i8").tobytes()).to_bytes(4, "little") if indices else b""
 
 
 def pack_exceptions(value_n: NDArray[Any], which_n: NDArray[np.bool_]) -> bytes:
@@ -166,16 +197,17 @@ def pack_exceptions(value_n: NDArray[Any], which_n: NDArray[np.bool_]) -> bytes:
     return np.array([len(place_n), len(places)], "<u4").tobytes() + places + values
 
 
-def unpack_exceptions(content: bytes, value_n: NDArray[Any]) -> None:
-    """Put the values of ``pack_exceptions`` back into their places.
+def unpack_exceptions(content: bytes, value_n: NDArray[Any]) -> IntArray:
+    """Put the values of ``pack_exceptions`` back into their places, and return these.
 
     Raises:
         DataError: The content is damaged.
     """
     if not content:
-        return
+        return np.empty(0, np.int64)
     count, cut = (int(number) for number in np.frombuffer(content[:8].ljust(8, b"\0"), "<u4"))
     place_n = np.cumsum(unpack(content[8 : 8 + cut], np.int64, count))
     if len(place_n) and not 0 <= place_n.min() <= place_n.max() < len(value_n):
         raise DataError("packed exceptions are damaged: a place is beyond the last value")
     value_n[place_n] = unpack(content[8 + cut :], value_n.dtype, count)
+    return place_n

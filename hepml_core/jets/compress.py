@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hepml_core import __version__
-from hepml_core.artifacts import FileEntry, Manifest, Output, checksum, read_manifest
+from hepml_core.artifacts import FileEntry, Output, checksum, read_manifest
 from hepml_core.errors import DataError, SettingError
-from hepml_core.jets.archive import ArchiveWriter
-from hepml_core.jets.codecs import AutoencoderCodec, Codec, ColumnCodec
-from hepml_core.jets.config import Bound, CompressConfig, bound_of, parse_bounds
+from hepml_core.jets.archive import ENDING, ArchiveWriter
+from hepml_core.jets.archive_header import Header, StoredVariable
+from hepml_core.jets.bounds import Bound, bound_of, parse_bounds
+from hepml_core.jets.codecs import Codec
+from hepml_core.jets.config import CompressConfig
 from hepml_core.jets.events import Events
-from hepml_core.jets.grids import Grid, check_grid
+from hepml_core.jets.open_codec import OpenCodec, open_autoencoder, open_columns, open_density
 from hepml_core.jets.packing import pack
 from hepml_core.jets.root_files import JetTree, open_jets
 from hepml_core.jets.sources import SourceFile, digest_of, find_files, split_address
 from hepml_core.jets.variables import SETS, VARIABLES, choose_variables
 from hepml_core.progress import progress
 from hepml_core.storage import Folder, open_folder
-from hepml_core.training.config import Device
 
 log = logging.getLogger(__name__)
 
-ENDING = ".hepml"
+MOST_RUN = 1 << 53
+"""Readers give run numbers as doubles, which hold whole numbers up to here."""
 
 
 def compress(
@@ -45,7 +45,7 @@ def compress(
         FolderError: ``model`` is no whole model folder.
     """
     files = find_files(source, "root")
-    kind = _open_model(model, config)
+    kind = _open_codec(model, config)
     single = str(archive).endswith(ENDING)
     if single and len(files) > 1:
         raise SettingError(f"{source} holds {len(files)} ROOT files: name a folder for as many archives, not {archive}")
@@ -72,112 +72,42 @@ def compress(
     return metrics
 
 
-@dataclasses.dataclass(frozen=True)
-class OpenModel:
-    """What a codec needs of a model.
-
-    Attributes:
-        variables: Variables to store.
-        bounds: Bound of each; empty for none.
-        manifest: The model folder's manifest, if there is a model.
-        codec: Makes the codec for a file's factors and types.
-        name: Name of the codec in archives.
-    """
-
-    variables: tuple[str, ...]
-    bounds: Mapping[str, Bound]
-    manifest: Manifest | None
-    codec: Any
-    name: str
-
-
-def open_columns(variables: tuple[str, ...], bounds: Mapping[str, Bound]) -> OpenModel:
-    """Return what codes each variable by itself."""
-
-    def codec(factors: Mapping[str, float], dtypes: Mapping[str, np.dtype[Any]]) -> Codec:
-        return ColumnCodec(grids_of(variables, bounds, factors, dtypes))
-
-    return OpenModel(variables, bounds, None, codec, "columns")
-
-
-def open_autoencoder(model: Folder, bounds: Mapping[str, Bound], latent_step: float, device: Device) -> OpenModel:
-    """Return what codes latent variables and corrections."""
-    from hepml_core.jets.inference import Reconstructor
-
-    reconstructor = Reconstructor(model, device)
-
-    def codec(factors: Mapping[str, float], dtypes: Mapping[str, np.dtype[Any]]) -> Codec:
-        grids = grids_of(reconstructor.variables, bounds, factors, dtypes) if bounds else {}
-        return AutoencoderCodec(reconstructor, grids, factors, latent_step)
-
-    return OpenModel(reconstructor.variables, bounds, reconstructor.manifest, codec, "autoencoder")
-
-
-def open_density(model: Folder) -> OpenModel:
-    """Return what codes by a learned density."""
-    from hepml_core.jets.density_fit import read_density
-
-    density = read_density(model)
-
-    def codec(factors: Mapping[str, float], dtypes: Mapping[str, np.dtype[Any]]) -> Codec:  # noqa: ARG001
-        return density.coder(factors)
-
-    return OpenModel(density.variables, density.bounds, density.manifest, codec, "density")
-
-
-def grids_of(
-    variables: tuple[str, ...],
-    bounds: Mapping[str, Bound],
-    factors: Mapping[str, float],
-    dtypes: Mapping[str, np.dtype[Any]],
-) -> dict[str, Grid | None]:
-    """Return the grid of each variable; None for values that are to be exact and are no whole numbers."""
-    grids: dict[str, Grid | None] = {}
-    for name in variables:
-        bound = bounds[name]
-        whole = dtypes[name].kind in "iu"
-        if not bound.size and not whole:
-            grids[name] = None
-        else:
-            # Whole numbers are kept as the file counts them.
-            grids[name] = Grid(name, bound, factors[name] if bound.size else 1.0)
-            check_grid(name, bound, dtypes[name])
-    return grids
-
-
-def _open_model(model: Folder | None, config: CompressConfig) -> OpenModel:
+def _open_codec(model: Folder | None, config: CompressConfig) -> OpenCodec:
     no_bounds = config.bounds == ("none",)
     asked = {} if no_bounds else parse_bounds(config.bounds)
     if config.codec == "columns":
         if no_bounds:
             raise SettingError("codec=columns needs bounds; bounds=pt=exact,… keeps values as they are")
         variables = choose_variables(config.variables) or SETS["atlas4"]
-        return open_columns(variables, {name: bound_of(name, asked) for name in variables})
+        _check_asked(asked, variables)
+        return open_columns({name: bound_of(name, asked) for name in variables})
     if model is None:
         raise SettingError("codec=model needs --model, a folder that train made; codec=columns needs none")
     manifest = read_manifest(model, "model", "jets")
     names = tuple(manifest.facts["variables"])
-    if config.variables and choose_variables(config.variables) != names:
-        raise SettingError(f"{model} has the variables {', '.join(names)}; others need another model, or codec=columns")
     if any(name not in VARIABLES for name in names):
         raise SettingError(f"{model} is fitted to rows of whole events; archives hold jets: train on rows=objects")
+    if config.variables and set(choose_variables(config.variables)) != set(names):
+        raise SettingError(f"{model} has the variables {', '.join(names)}; others need another model, or codec=columns")
+    _check_asked(asked, names)
     if manifest.facts["method"] == "autoencoder":
         bounds = {} if no_bounds else {name: bound_of(name, asked) for name in names}
         return open_autoencoder(model, bounds, config.latent_step, config.device)
     opened = open_density(model)
-    for name, bound in asked.items():
-        if no_bounds or opened.bounds.get(name) != bound:
-            own = ", ".join(
-                f"{key}={one.size:g} {'relative' if one.relative else 'absolute'}" for key, one in opened.bounds.items()
-            )
-            raise SettingError(
-                f"{model} is a density for the bounds {own}: train one for others, or take codec=columns"
-            )
+    if no_bounds or any(opened.bounds[name] != bound for name, bound in asked.items()):
+        own = ", ".join(f"{name}={bound}" for name, bound in opened.bounds.items())
+        raise SettingError(f"{model} is a density for the bounds {own}: train one for others, or take codec=columns")
     return opened
 
 
+def _check_asked(asked: Mapping[str, Bound], variables: tuple[str, ...]) -> None:
+    for name in asked:
+        if name not in variables:
+            raise SettingError(f"bounds names {name}, but what is stored is {', '.join(variables)}")
+
+
 def _compress_file(
-    file: SourceFile, folder: Folder, name: str, kind: OpenModel, config: CompressConfig
+    file: SourceFile, folder: Folder, name: str, kind: OpenCodec, config: CompressConfig
 ) -> tuple[int, int, int, int]:
     """Write the archive of a file; return its events, jets, bytes of values in the file's types, and bytes."""
     with (
@@ -195,13 +125,13 @@ def _compress_file(
         lacking = [one for one in kind.variables if one not in jets.branches]
         if lacking:
             raise DataError(
-                f"{file.name} has no branch of {', '.join(lacking)}, which could be computed but not be given back: take a "
-                f"model of {', '.join(jets.branches)}"
+                f"{file.name} has no branch of {', '.join(lacking)}, which could be computed but not be given back: store "
+                f"{', '.join(jets.branches)}"
             )
-        dtypes = {one: np.dtype(kind_of_value) for one, kind_of_value in jets.dtypes.items()}
-        codec = kind.codec(jets.factors, dtypes)
+        header = _header(jets, kind, config)
+        codec = kind.of_file(header.factors, header.dtypes)
         with (
-            ArchiveWriter(staged, _header(jets, kind, config)) as writer,
+            ArchiveWriter(staged, header.to_plain()) as writer,
             progress("compress", jets.events, "events") as bar,
         ):
             for events in jets.chunks(config.events_per_block, raw=True):
@@ -209,7 +139,7 @@ def _compress_file(
                 writer.write([*_structure(events), *_encode(codec, events, file.name)], len(events), jets_in_block)
                 bar.advance(len(events))
         total = sum(block.jets for block in writer.blocks)
-        return jets.events, total, total * sum(one.itemsize for one in dtypes.values()), _size(staged)
+        return jets.events, total, total * sum(one.itemsize for one in header.dtypes.values()), _size(staged)
 
 
 def _structure(events: Events) -> Iterator[bytes]:
@@ -217,7 +147,10 @@ def _structure(events: Events) -> Iterator[bytes]:
     yield pack(events.count_e)
     yield pack(events.number_e)
     if "run" in events.of_event:
-        yield pack(events.of_event["run"].astype(np.int64))
+        run_e = events.of_event["run"]
+        if np.abs(run_e).max(initial=0) > MOST_RUN:
+            raise DataError(f"the run number {run_e[np.argmax(np.abs(run_e))]:.0f} is above {MOST_RUN}, which none is")
+        yield pack(run_e.astype(np.int64))
 
 
 def _encode(codec: Codec, events: Events, name: str) -> list[bytes]:
@@ -229,31 +162,24 @@ def _encode(codec: Codec, events: Events, name: str) -> list[bytes]:
         raise DataError(f"{name}, events from number {events.number_e[0]}: {error}") from None
 
 
-def _header(jets: JetTree, kind: OpenModel, config: CompressConfig) -> dict[str, Any]:
-    manifest = kind.manifest
-    return {
-        "program": f"hepml {__version__}",
-        "source": jets.name,
-        "tree": jets.tree,
-        "flat": jets.flat,
-        "event_branch": jets.event_branch,
-        "run_branch": jets.run_branch,
-        "event_dtypes": {branch: str(kind) for branch, kind in jets.event_dtypes.items()},
-        "codec": kind.name,
-        "model": manifest.digest if manifest else "",
-        "statistics": manifest.inputs.get("statistics", "") if manifest else "",
-        "latent_step": config.latent_step,
-        "variables": [
-            {
-                "name": name,
-                "branch": jets.branches[name],
-                "dtype": jets.dtypes[name],
-                "factor": jets.factors[name],
-                **(dataclasses.asdict(kind.bounds[name]) if kind.bounds else {}),
-            }
-            for name in kind.variables
-        ],
+def _header(jets: JetTree, kind: OpenCodec, config: CompressConfig) -> Header:
+    dtypes = {name: np.dtype(dtype) for name, dtype in jets.dtypes.items()}
+    variables = {
+        name: StoredVariable(jets.branches[name], dtypes[name], jets.factors[name], kind.bounds.get(name))
+        for name in kind.variables
     }
+    return Header(
+        program=f"hepml {__version__}",
+        source=jets.name,
+        tree=jets.tree,
+        flat=jets.flat,
+        event_branches=jets.event_dtypes,
+        codec=kind.name,
+        model=kind.manifest.digest if kind.manifest else "",
+        statistics=kind.manifest.inputs.get("statistics", "") if kind.manifest else "",
+        latent_step=config.latent_step,
+        variables=variables,
+    )
 
 
 def _size(path: Path) -> int:

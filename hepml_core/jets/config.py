@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from hepml_core.config import check_positive, check_seed
 from hepml_core.errors import SettingError, UnknownNameError
+from hepml_core.jets.bounds import parse_bounds
 from hepml_core.jets.presets import PRESETS
-from hepml_core.jets.variables import OBJECTS, VARIABLES, choose_variables
+from hepml_core.jets.variables import OBJECTS, choose_variables
 from hepml_core.splits import check_fractions
 from hepml_core.training.config import FitConfig
 
@@ -393,46 +394,6 @@ class DecompressConfig:
         if not found or (found[1] and found[2] and int(found[1]) >= int(found[2])):
             raise SettingError(f"events must be a range such as 1000:2000, got {self.events!r}")
         return int(found[1] or 0), int(found[2]) if found[2] else None
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """Largest error of a variable: ``|out - in| <= size * |in|`` where it is relative, else ``|out - in| <= size``."""
-
-    size: float
-    """0 for none."""
-    relative: bool
-
-
-def parse_bounds(bounds: tuple[str, ...]) -> dict[str, Bound]:
-    """Read ``pt=1e-3 relative``, ``eta=1e-3`` or ``m=exact``.
-
-    Raises:
-        UnknownNameError: There is no such variable.
-        SettingError: A bound is not written so, or is not above 0.
-    """
-    parsed = {}
-    for text in bounds:
-        found = re.fullmatch(r"\s*(\w+)\s*[=:]\s*(exact|[\d.eE+-]+)(?:\s+(relative|absolute))?\s*", text)
-        try:
-            size = 0.0 if not found or found[2] == "exact" else float(found[2])
-        except ValueError:
-            found = None
-        if not found or not (found[2] == "exact" or 0 < size < 1e9):
-            raise SettingError(f"a bound is written as pt=1e-3 relative, eta=1e-3 or m=exact, got {text!r}")
-        if found[1] not in VARIABLES:
-            raise UnknownNameError("variable", found[1], VARIABLES, "in bounds")
-        relative = found[3] == "relative" if found[3] else VARIABLES[found[1]].residual == "relative"
-        parsed[found[1]] = Bound(size, relative)
-    return parsed
-
-
-def bound_of(variable: str, bounds: Mapping[str, Bound]) -> Bound:
-    """Return the bound of a variable: the asked one, or the variable's own, or none for whole numbers."""
-    if variable in bounds:
-        return bounds[variable]
-    kind = VARIABLES[variable]
-    return Bound(0.0 if kind.integer else kind.bound, kind.residual == "relative")
 
 
 def check_objects(**given: tuple[str, ...]) -> None:

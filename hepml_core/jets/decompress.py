@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hepml_core.artifacts import FileEntry, Output, checksum, read_manifest
 from hepml_core.errors import DataError, FolderError, SettingError
-from hepml_core.jets.archive import ArchiveReader, Block
+from hepml_core.jets.archive import ENDING, ArchiveReader, Block
+from hepml_core.jets.archive_header import Header
 from hepml_core.jets.codecs import Codec
-from hepml_core.jets.compress import ENDING, OpenModel, open_autoencoder, open_columns, open_density
-from hepml_core.jets.config import Bound, DecompressConfig
+from hepml_core.jets.config import DecompressConfig
 from hepml_core.jets.events import IntArray
+from hepml_core.jets.open_codec import OpenCodec, open_autoencoder, open_columns, open_density
 from hepml_core.jets.packing import unpack
 from hepml_core.jets.sources import split_address
 from hepml_core.jets.write_root import JetWriter
@@ -46,7 +48,7 @@ def decompress(
         place, name = split_address(restored)
         events, jets = _decompress_file(readers[0], place, name, config, model)
         return {"events": events, "jets": jets}
-    inputs = {name: f"{reader.blocks}{reader.header}" for name, reader in zip(names, readers, strict=True)}
+    inputs = {name: _digest(reader) for name, reader in zip(names, readers, strict=True)}
     output = Output(restored, "restored", "jets", config, inputs)
     if output.finished:
         log.info("%s is already there", restored)
@@ -67,6 +69,11 @@ def decompress(
     return metrics
 
 
+def _digest(reader: ArchiveReader) -> str:
+    """Identify an archive by its header and its index, which has the checksums of all blocks."""
+    return hashlib.sha256(f"{reader.header}{reader.blocks}".encode()).hexdigest()
+
+
 def _find_archives(archive: Folder) -> tuple[Folder, list[str]]:
     if str(archive).endswith(ENDING):
         folder, name = split_address(archive)
@@ -80,101 +87,102 @@ def _find_archives(archive: Folder) -> tuple[Folder, list[str]]:
 def _decompress_file(
     reader: ArchiveReader, folder: Folder, name: str, config: DecompressConfig, model: Folder | None
 ) -> tuple[int, int]:
-    header = reader.header
-    first, last = config.event_range()
-    last = reader.events if last is None else last
-    if (first or config.events) and (first >= reader.events or last > reader.events):
-        raise SettingError(f"the archive holds events 0 to {reader.events - 1}, events={config.events} asks for others")
-    described = {one["name"]: one for one in header["variables"]}
-    dtypes = {name: np.dtype(one["dtype"]) for name, one in described.items()}
-    factors = {name: float(one["factor"]) for name, one in described.items()}
-    codec = _open_codec(header, described, config, model).codec(factors, dtypes)
-    numbers = [branch for branch in (header["event_branch"], header["run_branch"]) if branch]
+    """Write the ROOT file of an archive; return its events and jets."""
+    header = Header.from_plain(reader.header, reader.where)
+    first, last = _event_range(reader, config)
+    codec = _open_codec(header, reader.where, config, model).of_file(header.factors, header.dtypes)
     jets = 0
     with (
         folder.staged(name) as path,
         JetWriter(
             path,
-            header["tree"],
-            event_branches={branch: np.dtype(header["event_dtypes"][branch]) for branch in numbers},
-            jet_branches={one["branch"]: dtypes[name] for name, one in described.items()},
+            header.tree,
+            event_branches=header.event_branches,
+            jet_branches={one.branch: one.dtype for one in header.variables.values()},
             compression=config.compression,
         ) as writer,
         progress("decompress", last - first, "events") as bar,
     ):
-        for block in _blocks(reader, first, last):
-            count_e, of_event, values = _decode(reader.read(block), block, codec, dtypes, header, str(folder))
+        for block in reader.blocks:
+            if block.first_event >= last or block.first_event + block.events <= first:
+                continue
+            decoded = _decode(reader, block, codec, header)
             number_e = np.arange(block.first_event, block.first_event + block.events)
-            keep_e = (number_e >= first) & (number_e < last)
-            keep_n = np.repeat(keep_e, count_e)
-            columns = {described[name]["branch"]: value_n[keep_n] for name, value_n in values.items()}
-            event_columns = {branch: value_e[keep_e] for branch, value_e in zip(numbers, of_event, strict=False)}
-            _write(writer, event_columns, count_e[keep_e], columns, header["flat"])
-            jets += int(np.count_nonzero(keep_n))
-            bar.advance(int(np.count_nonzero(keep_e)))
+            jets += _write(writer, decoded, (number_e >= first) & (number_e < last), header)
+            bar.advance(min(last, block.first_event + block.events) - max(first, block.first_event))
     return last - first, jets
 
 
-def _write(
-    writer: JetWriter,
-    event_columns: Mapping[str, NDArray[Any]],
-    count_e: IntArray,
-    columns: Mapping[str, NDArray[Any]],
-    flat: bool,
-) -> None:
-    """Write events with their jets; in a flat tree a row for each jet, which carries its event's numbers."""
-    if flat:
-        repeated = {branch: np.repeat(value_e, count_e) for branch, value_e in event_columns.items()}
+def _event_range(reader: ArchiveReader, config: DecompressConfig) -> tuple[int, int]:
+    first, asked = config.event_range()
+    last = reader.events if asked is None else asked
+    if config.events and not first < last <= reader.events:
+        raise SettingError(
+            f"{reader.where} holds {reader.events} events, from 0; events={config.events} asks for others"
+        )
+    return first, last
+
+
+class Decoded(NamedTuple):
+    """A block of events.
+
+    Attributes:
+        count_e: Number of jets of each event.
+        of_event: Numbers of events and runs, by branch.
+        values: Values of each variable.
+    """
+
+    count_e: IntArray
+    of_event: dict[str, NDArray[Any]]
+    values: dict[str, NDArray[Any]]
+
+
+def _decode(reader: ArchiveReader, block: Block, codec: Codec, header: Header) -> Decoded:
+    parts = reader.read(block)
+    try:
+        numbers = max(1, len(header.event_branches))
+        count_e, *number_e = (unpack(part, np.int64, block.events) for part in parts[: 1 + numbers])
+        if (count_e < 0).any() or count_e.sum() != block.jets:
+            raise DataError(f"{count_e.sum()} jets in place of {block.jets}")
+        # Where nothing counts the events, their places do, and there is no branch for them.
+        of_event = dict(zip(header.event_branches, number_e, strict=False))
+        if block.jets:
+            values = codec.decode(parts[1 + numbers :], count_e, header.dtypes)
+        else:
+            values = {name: np.empty(0, dtype) for name, dtype in header.dtypes.items()}
+    except (DataError, *_DAMAGE) as error:
+        raise DataError(f"{reader.where}: {reader.lost(block)} ({error})") from error
+    return Decoded(count_e, of_event, values)
+
+
+_DAMAGE = (LookupError, ValueError, TypeError, ArithmeticError, MemoryError, RuntimeError)
+"""What comes of content that has the right checksum and was not written by ``compress``."""
+
+
+def _write(writer: JetWriter, decoded: Decoded, keep_e: NDArray[np.bool_], header: Header) -> int:
+    """Write chosen events; in a flat tree a row for each jet, with its event's numbers. Return the number of jets."""
+    keep_n = np.repeat(keep_e, decoded.count_e)
+    count_e = decoded.count_e[keep_e]
+    columns = {header.variables[name].branch: value_n[keep_n] for name, value_n in decoded.values.items()}
+    of_event = {branch: value_e[keep_e] for branch, value_e in decoded.of_event.items()}
+    if header.flat:
+        repeated = {branch: np.repeat(value_e, count_e) for branch, value_e in of_event.items()}
         writer.extend(repeated, None, columns)
     else:
-        writer.extend(event_columns, count_e, columns)
+        writer.extend(of_event, count_e, columns)
+    return int(count_e.sum())
 
 
-def _blocks(reader: ArchiveReader, first: int, last: int) -> Iterator[Block]:
-    return (one for one in reader.blocks if one.first_event < last and one.first_event + one.events > first)
-
-
-def _decode(
-    parts: Sequence[bytes],
-    block: Block,
-    codec: Codec,
-    dtypes: Mapping[str, np.dtype[Any]],
-    header: Mapping[str, Any],
-    where: str,
-) -> tuple[IntArray, list[NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Return the number of jets of each event, the numbers of events and runs, and the values."""
-    try:
-        count_e = unpack(parts[0], np.int64, block.events)
-        of_event = [unpack(parts[1], np.int64, block.events)]
-        if header["run_branch"]:
-            of_event.append(unpack(parts[2], np.int64, block.events))
-        if not block.jets:
-            return count_e, of_event, {name: np.empty(0, kind) for name, kind in dtypes.items()}
-        return count_e, of_event, codec.decode(parts[1 + len(of_event) :], count_e, dtypes)
-    except DataError as error:
-        last = block.first_event + block.events - 1
-        raise DataError(f"{where}: events {block.first_event} to {last}: {error}") from None
-
-
-def _open_codec(
-    header: Mapping[str, Any],
-    described: Mapping[str, Mapping[str, Any]],
-    config: DecompressConfig,
-    model: Folder | None,
-) -> OpenModel:
-    bounds = {name: Bound(one["size"], one["relative"]) for name, one in described.items() if "size" in one}
-    if header["codec"] == "columns":
-        return open_columns(tuple(described), bounds)
+def _open_codec(header: Header, where: str, config: DecompressConfig, model: Folder | None) -> OpenCodec:
+    if header.codec == "columns":
+        return open_columns(header.bounds)
     if model is None:
-        raise SettingError(
-            f"{header['source']} was compressed with a model ({header['model'][:12]}…): name it with --model"
-        )
+        raise SettingError(f"{where} was compressed with a model ({header.model[:12]}…): name it with --model")
     digest = read_manifest(model, "model", "jets").digest
-    if digest != header["model"]:
+    if digest != header.model:
         raise FolderError(
-            f"{model} is not the model of this archive: it has the digest {digest[:12]}…, the archive names "
-            f"{header['model'][:12]}…"
+            f"{model} is not the model of {where}: it has the digest {digest[:12]}…, the archive names {header.model[:12]}…"
         )
-    if header["codec"] == "density":
+    if header.codec == "density":
         return open_density(model)
-    return open_autoencoder(model, bounds, header["latent_step"], config.device)
+    return open_autoencoder(model, header.bounds, header.latent_step, config.device)

@@ -153,7 +153,8 @@ class ExactNetwork:
                 for weight, shift in layers:
                     hidden_nh = torch.addmm(shift, hidden_nh, weight).round_().clamp_(0, MOST_ACTIVATION)
                 chosen_n[some] = torch.addmm(bias, hidden_nh, last).argmax(1)
-        return np.asarray(chosen_n.numpy(), np.int64)
+        context_n: IntArray = chosen_n.numpy()
+        return context_n
 
 
 def to_frequencies(probability_kt: NDArray[np.float64]) -> IntArray:

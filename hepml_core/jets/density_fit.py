@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from hepml_core.artifacts import Manifest, Output, check_files, read_manifest
 from hepml_core.errors import DataError, FolderError, SettingError
 from hepml_core.jets.batches import TrainingRows, ValidationRows
-from hepml_core.jets.config import Bound, TrainConfig, bound_of, parse_bounds
+from hepml_core.jets.bounds import Bound, bound_of, parse_bounds
+from hepml_core.jets.config import TrainConfig
 from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
 from hepml_core.jets.density_coder import DensityCoder, Prepared, prepare, residuals
 from hepml_core.jets.grids import Grid, check_grid
@@ -122,6 +123,20 @@ def read_density(model: Folder) -> Density:
     except (KeyError, TypeError) as error:
         raise DataError(f"{model}/{DENSITY} lacks {error}: train the model again") from error
     return Density(manifest, variables, bounds, bins, ExactNetwork(tensors), frequency_vkt)
+
+
+def bits_per_variable(model: Folder, value_nf: NDArray[np.float32], event_n: NDArray[np.uint64]) -> dict[str, float]:
+    """Return the mean number of bits that a model folder's density takes for each variable.
+
+    Args:
+        model: The model folder.
+        value_nf: Rows (n, f) of its variables, in its order; those of an event together, in the order of the event.
+        event_n: Identity of each row's event.
+    """
+    density = read_density(model)
+    first_e = np.flatnonzero(np.append(True, event_n[1:] != event_n[:-1]))
+    count_e = np.diff(first_e, append=len(event_n))
+    return density.coder().bits(dict(zip(density.variables, value_nf.T, strict=True)), count_e)
 
 
 def bits_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:

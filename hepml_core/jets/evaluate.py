@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from hepml_core.artifacts import Manifest, Output, check_files, read_manifest
 from hepml_core.errors import DataError, FolderError
 from hepml_core.jets.config import EvaluateConfig
-from hepml_core.jets.density_codec import bits_per_variable
+from hepml_core.jets.density_fit import bits_per_variable
 from hepml_core.jets.figures import LABEL, add_figures, add_latent, add_latent_scan, kinds_of
-from hepml_core.jets.inference import Reconstruction, Reconstructor, load_reconstructor
+from hepml_core.jets.inference import Reconstruction, Reconstructor
 from hepml_core.jets.residuals import Compared, Values, kind_of, massless_residual, unfold_events
 from hepml_core.jets.rows import read_rows, read_values
 from hepml_core.jets.variables import OBJECTS, VARIABLES, variable_of
@@ -120,7 +120,7 @@ def _read_sample(dataset: Folder, manifest: Manifest, config: EvaluateConfig) ->
 
 def _judge_autoencoder(page: Report, sample: Sample, model: Folder, config: EvaluateConfig) -> dict[str, float]:
     """Add everything that shows how well an autoencoder reconstructs; return the metrics."""
-    reconstructor = load_reconstructor(model, config.device)
+    reconstructor = Reconstructor(model, config.device)
     found = _reconstruct(reconstructor, sample.input_rf, config.batch_size)
     compared = sample.compare(found.output_nf)
     residual_nf = compared.residuals()
@@ -230,7 +230,7 @@ class Scanned:
 
 
 def _scan(sample: Sample, address: str, config: EvaluateConfig) -> Scanned:
-    reconstructor = load_reconstructor(open_folder(address), config.device)
+    reconstructor = Reconstructor(open_folder(address), config.device)
     found = _reconstruct(reconstructor, sample.input_rf, config.batch_size)
     compared = sample.compare(found.output_nf)
     spreads = {
@@ -254,8 +254,7 @@ def _add_comparison(page: Report, models: Sequence[Scanned]) -> None:
 
 def _judge_density(page: Report, sample: Sample, model: Folder) -> dict[str, float]:
     """Add the bits that each variable takes; return the metrics."""
-    bits_f = bits_per_variable(model, sample.input_rf)
-    bits = dict(zip(sample.columns, map(float, bits_f), strict=True))
+    bits = bits_per_variable(model, sample.input_rf, sample.event_r)
     total = sum(bits.values())
     page.add_numbers({"bits per row": total, "bytes per row": total / 8, "test rows": len(sample.input_rf)})
     page.add_figure("bits", plot_bits(bits, label=LABEL), "Mean bits that the density takes for each variable.")

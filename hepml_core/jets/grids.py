@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hepml_core.errors import SettingError
-from hepml_core.jets.config import Bound
+from hepml_core.jets.bounds import Bound
 from hepml_core.jets.variables import VARIABLES
 
 IntArray = NDArray[np.int64]
@@ -74,10 +74,7 @@ class Grid:
                 np.exp(own_n, out=own_n)
             own_n[index_n == ZERO] = 0
         own_n /= self.factor
-        if dtype.kind in "iu":
-            own_n = np.rint(own_n)
-        with np.errstate(over="ignore"):
-            return own_n.astype(dtype)
+        return to_type(own_n, dtype)
 
     def holds(self, value_n: NDArray[Any], kept_n: NDArray[Any]) -> BoolArray:
         """Tell which values are kept within the bound."""
@@ -88,6 +85,17 @@ class Grid:
                 return np.asarray(error_n == 0)
             limit = self.bound.size * np.abs(own_n) if self.bound.relative else self.bound.size / self.factor
             return np.asarray(error_n <= limit)
+
+
+def to_type(value_n: NDArray[np.floating], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return numbers in a file's type; in one of whole numbers rounded, and kept within what it can hold."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            # The largest 64-bit number has no double, and the double above it no 64-bit number.
+            most = float(limits.max) if limits.bits < 64 else math.nextafter(float(limits.max), 0)
+            value_n = np.clip(np.rint(value_n.astype(np.float64)), float(limits.min), most)
+        return value_n.astype(dtype)
 
 
 def check_grid(name: str, bound: Bound, dtype: np.dtype[Any]) -> None:

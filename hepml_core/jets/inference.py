@@ -130,11 +130,6 @@ class Reconstructor:
         return output_nf
 
 
-def load_reconstructor(model: Folder, device: Device) -> Reconstructor:
-    """Load the autoencoder of a model folder; see ``Reconstructor``."""
-    return Reconstructor(model, device)
-
-
 def _slices(length: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, length, step))
 

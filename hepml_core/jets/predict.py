@@ -14,6 +14,7 @@ from hepml_core.artifacts import FileEntry, Output, checksum
 from hepml_core.errors import DataError, SettingError
 from hepml_core.jets.config import ConvertConfig, PredictConfig
 from hepml_core.jets.events import Events
+from hepml_core.jets.grids import to_type
 from hepml_core.jets.inference import Reconstructor
 from hepml_core.jets.root_files import JetTree, open_jets
 from hepml_core.jets.sources import SourceFile, digest_of, find_files, read_events
@@ -139,8 +140,5 @@ def _apply(events: Events, plan: Plan, reconstructor: Reconstructor, name: str) 
         raise DataError(f"{name}, events from number {events.number_e[:1]}: {error}") from None
     columns = {}
     for number, one in enumerate(names):
-        own_n = output_nf[:, number] / plan.factors[one]
-        columns[plan.branches[one]] = (np.rint(own_n) if plan.dtypes[one].kind in "iu" else own_n).astype(
-            plan.dtypes[one]
-        )
+        columns[plan.branches[one]] = to_type(output_nf[:, number] / plan.factors[one], plan.dtypes[one])
     return columns

@@ -51,26 +51,26 @@ def coding_order(variables: Sequence[str]) -> list[str]:
 
 def first_guess(name: str, grids: Mapping[str, Grid], known: Mapping[str, IntArray], count: int) -> Guess:
     """Return the first guess of a variable's indices from the indices of those that are known, 0 where nothing tells."""
-    sure_n = np.zeros(count, bool)
+    unsure_n = np.zeros(count, bool)
     if name == "E" and {"pt", "eta"} <= known.keys() and _logarithmic(grids["E"], grids["pt"]):
         return _energy(grids, known)
     like = LIKE.get(name, "")
     if like not in known or _logarithmic(grids[name]) != _logarithmic(grids[like]):
-        return Guess(np.zeros(count, np.int64), sure_n)
+        return Guess(np.zeros(count, np.int64), unsure_n)
     ratio = grids[like].step / grids[name].step
     index_n = np.where(known[like] == ZERO, 0, known[like])
     if ratio != 1:
         scaled_n = index_n * ratio
         index_n = np.floor(scaled_n + 0.5).astype(np.int64)
-        sure_n = np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE
-    return Guess(index_n, sure_n)
+        unsure_n = np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE
+    return Guess(index_n, unsure_n)
 
 
 def wrap_of(name: str, grid: Grid) -> Callable[[IntArray], IntArray] | None:
     """Return a function that brings differences of an angle's indices to the nearest way round; None for other variables."""
-    if name != "ActiveArea4vec_phi" or not grid.bound.size:
-        return None
     turn = round(2 * math.pi / grid.step)
+    if name != "ActiveArea4vec_phi" or not grid.bound.size or grid.bound.relative or turn < 2:
+        return None
     return lambda index_n: (index_n + turn // 2) % turn - turn // 2
 
 

@@ -61,7 +61,7 @@ class Bins:
         low_n = self.edge_t[bin_n]
         width_n = self.edge_t[bin_n + 1] - low_n
         inside_n = 16 * (np.clip(index_n, low_n, low_n + width_n - 1) - low_n) // width_n
-        feature_n = (16 * bin_n + inside_n) * (2 * FEATURE_STEPS) // (16 * self.escape) - FEATURE_STEPS
+        feature_n: IntArray = (16 * bin_n + inside_n) * (2 * FEATURE_STEPS) // (16 * self.escape) - FEATURE_STEPS
         feature_n[token_n == self.escape] = 0
         return feature_n
 

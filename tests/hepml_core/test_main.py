@@ -46,6 +46,12 @@ def test_folders_and_settings_may_stand_in_any_order(calls: list[Call]) -> None:
     assert calls == [("convert", "event_images", settings, {"source": "a=b", "shards": "out"})] * len(orders)
 
 
+def test_the_first_folder_may_stand_alone_and_out_names_the_last(calls: list[Call]) -> None:
+    main(["compress", "jets", "FILE.root", "--model", "M", "--out", "F.hepml", "bounds=pt=1e-3 relative"])
+    folders = {"source": "FILE.root", "model": "M", "archive": "F.hepml"}
+    assert calls == [("compress", "jets", {"bounds": "pt=1e-3 relative"}, folders)]
+
+
 def test_values_are_taken_as_they_stand(calls: list[Call]) -> None:
     main(
         ["organize", "event_images", "--shards=in", "categories=[a, b]", "seed=-1", "train_fraction=", "--dataset", "o"]
@@ -68,8 +74,12 @@ def test_folders_that_are_not_given_are_left_to_the_stage_to_ask_for(calls: list
         ("convrt", "unknown stage 'convrt'. Did you mean 'convert'?"),
         ("convrt --help", "unknown stage 'convrt'. Did you mean 'convert'?"),
         ("convert event_image", "unknown domain 'event_image'. Did you mean 'event_images'?"),
-        ("convert", "hepml convert needs a domain: event_images"),
-        ("convert --help", "hepml convert needs a domain: event_images"),
+        ("convert", "hepml convert needs a domain: event_images, jets"),
+        ("convert --help", "hepml convert needs a domain: event_images, jets"),
+        ("compress", "hepml compress needs a domain: jets"),
+        ("compress event_images", "event_images has no stage compress; jets has"),
+        ("convert event_images a b", "settings are given as name=value, got 'b'"),
+        ("convert event_images --source a b", "settings are given as name=value, got 'b'"),
         ("convert --source x", "unknown domain '--source'"),
         (
             "convert event_images --sourc x",
@@ -132,13 +142,13 @@ def test_without_words_it_says_what_there_is(words: list[str], capsys: pytest.Ca
     shown = capsys.readouterr().out
     for name, stage in STAGES.items():
         assert f"  {name} " in shown
-        assert f"{' + '.join(stage.reads)} -> {stage.writes}" in shown
+        reads = [*stage.reads, *(f"({folder})" for folder in stage.may_read)]
+        assert f"{' + '.join(reads) or 'nothing'} -> {stage.writes}" in shown
         assert stage.meaning in shown
     assert all(domain in shown for domain in domains())
 
 
-@pytest.mark.parametrize("domain", domains())
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "domain"), [(stage, domain) for stage in STAGES for domain in domains(stage)])
 def test_the_help_of_a_stage_shows_its_folders_and_every_setting(
     stage: str, domain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

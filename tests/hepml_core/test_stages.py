@@ -28,11 +28,10 @@ except DependencyError as error:
 """
 
 
-@pytest.mark.parametrize("domain", domains())
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(("stage", "domain"), [(stage, domain) for stage in STAGES for domain in domains(stage)])
 def test_every_domain_has_every_stage_in_the_one_shape(stage: str, domain: str) -> None:
-    function = find_stage(stage, domain)
-    assert (*inspect.signature(function).parameters,) == (*STAGES[stage].folders, "config")
+    function, shape = find_stage(stage, domain), STAGES[stage]
+    assert (*inspect.signature(function).parameters,) == (*shape.reads, shape.writes, "config", *shape.may_read)
     assert config_of(function).__name__ == f"{stage.capitalize()}Config"
     assert describe_config(config_of(function))
     assert (function.__doc__ or "").strip()

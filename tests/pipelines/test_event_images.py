@@ -75,7 +75,7 @@ def without_kfp_version(text: str) -> str:
 
 
 def test_there_is_a_golden_file_for_each_pipeline_and_no_other(compiled: dict[str, str]) -> None:
-    assert sorted(compiled) == sorted(path.stem for path in GOLDEN.iterdir()) == sorted(NAMES)
+    assert sorted(compiled) == sorted(path.stem for path in GOLDEN.glob("event_images*")) == sorted(NAMES)
 
 
 def test_compiling_again_gives_the_same_bytes(compiled: dict[str, str], tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_word_without_a_name_is_refused() -> None:
 
 
 def test_modules_that_are_no_domain_are_not_offered() -> None:
-    assert domains() == ["event_images"]
+    assert domains() == ["event_images", "jets"]
 
 
 def test_a_slip_is_answered_without_waiting_for_kubeflow() -> None:

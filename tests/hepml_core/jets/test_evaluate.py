@@ -87,7 +87,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, change: Change, undrawn: bool = Tru
         manifest = read_manifest(model, "model", "jets")
         return Pretender(manifest, change, manifest.facts["latent"])
 
-    monkeypatch.setattr(module, "load_reconstructor", load)
+    monkeypatch.setattr(module, "Reconstructor", load)
     drawn = png(np.zeros((4, 4, 3), np.uint8))
     monkeypatch.setattr(report_module, "to_pdf", lambda _: drawn)
     if undrawn:
@@ -217,9 +217,10 @@ def test_a_density_is_judged_by_its_bits(dataset: LocalFolder, tmp_path: Path, m
     pretend(monkeypatch, lambda value_nf: value_nf)
     seen: list[Any] = []
 
-    def bits(model: Folder, value_nf: Values) -> Any:
+    def bits(model: Folder, value_nf: Values, event_n: Values) -> dict[str, float]:
         seen.append(value_nf)
-        return np.array([1.5, 12, 11, 10.5])
+        assert len(event_n) == len(value_nf)
+        return {"E": 1.5, "pt": 12, "eta": 11, "phi": 10.5}
 
     monkeypatch.setattr(module, "bits_per_variable", bits)
     model = model_of(tmp_path / "model", dataset, "density")
