@@ -41,14 +41,15 @@ def methods() -> list[Method]:
         truncated("truncation, blosc2 shuffle", blosc("SHUFFLE"), unblosc, needs="blosc2"),
         truncated("truncation, blosc2 bitshuffle", blosc("BITSHUFFLE"), unblosc, needs="blosc2"),
         zfp("zfp, tolerance"),
-        sz3("SZ3, absolute error"),
+        sz3("SZ3, interpolation (its default)", "INTERP_LORENZO"),
+        sz3("SZ3, no prediction", "NOPRED"),
         Quantized("quantization, pcodec", guessed=False),
         truncated("arithmetic, truncation, zstd-19", zstd, unzstd, guessed=True),
         truncated(
             "arithmetic, truncation, blosc2 bitshuffle", blosc("BITSHUFFLE"), unblosc, guessed=True, needs="blosc2"
         ),
         zfp("arithmetic, zfp", guessed=True),
-        sz3("arithmetic, SZ3", guessed=True),
+        sz3("arithmetic, SZ3, no prediction", "NOPRED", guessed=True),
         Quantized("arithmetic, quantization, pcodec", guessed=True),
     ]
 
@@ -126,15 +127,16 @@ def truncated(name: str, pack: Pack, unpack: Unpack, *, guessed: bool = False, n
     return Bounded(name, packed, unpack, truncate, choices, log=False, guessed=guessed, needs=needs)
 
 
-def sz3(name: str, *, guessed: bool = False) -> Bounded:
-    """Return SZ3 with an absolute error, its algorithm the one that its authors take by default."""
+def sz3(name: str, algorithm: str, *, guessed: bool = False) -> Bounded:
+    """Return SZ3 with an absolute error; it predicts from neighbours, which tell nothing of jets, unless told not to."""
 
     def packed(value_n: Numbers, error: float) -> bytes:
-        from pysz import sz, szConfig, szErrorBoundMode
+        from pysz import sz, szAlgorithm, szConfig, szErrorBoundMode
 
         config = szConfig(value_n.shape)
         config.errorBoundMode = szErrorBoundMode.ABS
         config.absErrorBound = error
+        config.cmprAlgo = getattr(szAlgorithm, algorithm)
         return (
             np.array([len(value_n)], "<u8").tobytes() + sz.compress(np.ascontiguousarray(value_n), config)[0].tobytes()
         )

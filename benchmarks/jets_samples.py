@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hepml_core.artifacts import read_manifest
 from hepml_core.jets.bounds import Bound, bound_of
 from hepml_core.jets.config import ConvertConfig
-from hepml_core.jets.rows import read_rows
+from hepml_core.jets.rows import read_rows, read_values
 from hepml_core.jets.sources import find_files, read_events
 from hepml_core.jets.variables import SETS
 from hepml_core.stages import run_stage
@@ -58,12 +58,14 @@ class Sample:
         values: Values by variable, float32, the jets of an event one after the other.
         count_e: Number of jets of each event.
         models: Folder of the fitted model of each method, by method.
+        dataset: The dataset whose test split they are.
     """
 
     title: str
     values: Values
     count_e: IntArray
     models: Mapping[str, Folder] = dataclasses.field(default_factory=dict)
+    dataset: Folder | None = None
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -167,7 +169,13 @@ def _test_split(recipe: Recipe, dataset: Folder, models: Mapping[str, Folder]) -
     order_n = np.lexsort((columns["position"], columns["event"]))
     _, count_e = np.unique(columns["event"], return_counts=True)
     values = {name: np.ascontiguousarray(columns[name][order_n], np.float32) for name in variables}
-    return Sample(recipe.title, values, count_e.astype(np.int64), models)
+    return Sample(recipe.title, values, count_e.astype(np.int64), models, dataset)
+
+
+def training_rows(sample: Sample, most: int) -> NDArray[np.float32]:
+    """Return the first rows (n, f) that the models of a sample of toys were fitted to."""
+    assert sample.dataset is not None
+    return read_values(sample.dataset, read_manifest(sample.dataset, "dataset", "jets"), "train", max_rows=most)
 
 
 REAL = {

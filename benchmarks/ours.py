@@ -16,11 +16,11 @@ from hepml_core.stages import find_stage, run_stage
 from hepml_core.storage import open_folder
 
 
-def stage(name: str, settings: str, *folders: str) -> None:
+def stage(domain: str, name: str, settings: str, *folders: str) -> None:
     """Run a stage on folders given as ``name=path``; settings are JSON."""
-    find_stage(name, "event_images")
+    find_stage(name, domain)
     start = time.perf_counter()
-    run_stage(name, "event_images", json.loads(settings), **dict(folder.split("=", 1) for folder in folders))
+    run_stage(name, domain, json.loads(settings), **dict(folder.split("=", 1) for folder in folders))
     print(f"seconds={time.perf_counter() - start}")
     own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     print(f"memory_mb={own / 1024}\nworker_memory_mb={workers / 1024}")

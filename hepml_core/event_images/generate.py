@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from functools import partial
 
-from hepml_core.config import to_settings
-from hepml_core.errors import FolderError, UnknownNameError
+from hepml_core.errors import UnknownNameError
 from hepml_core.event_images.config import GenerateConfig
 from hepml_core.event_images.displays import draw_display
 from hepml_core.event_images.physics import PROCESSES
@@ -15,11 +13,10 @@ from hepml_core.event_images.pictures import encode_png
 from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
 from hepml_core.storage import Folder, in_parallel, open_folder
+from hepml_core.toy_folders import claim
 
 log = logging.getLogger(__name__)
 
-RECORD = "generate.json"
-"""File beside the class folders with the settings that the pictures depend on."""
 RECIPE = 1
 """Counts changes that make other pictures from the same settings."""
 FREE_SETTINGS = ("classes", "events_per_class")
@@ -58,7 +55,7 @@ def generate(source: Folder, config: GenerateConfig) -> dict[str, float]:
         for number in range(config.events_per_class)
     }
     missing = dict(wanted)
-    for name in _claim(source, config, wanted):
+    for name in claim(source, config, recipe=RECIPE, wanted=wanted, free=FREE_SETTINGS):
         missing.pop(name, None)
     jobs = _jobs(list(missing.values()))
     log.info("drawing %d of %d pictures", len(missing), len(wanted))
@@ -71,47 +68,6 @@ def generate(source: Folder, config: GenerateConfig) -> dict[str, float]:
 def picture_name(process: str, number: int) -> str:
     """Return the name of a picture in the folder."""
     return f"{process}/{process}_{number:06d}.png"
-
-
-def _claim(source: Folder, config: GenerateConfig, wanted: dict[str, tuple[str, int]]) -> list[str]:
-    """Return the wanted pictures that are there; refuse a folder of anything else; record the settings in a new one."""
-    found = {stat.name: stat.bytes for stat in source.walk()}
-    record = {"recipe": RECIPE, "settings": {k: v for k, v in to_settings(config).items() if k not in FREE_SETTINGS}}
-    if RECORD in found:
-        _require_same_settings(source, record)
-    foreign = sorted(name for name in found if name not in wanted and name != RECORD)
-    if foreign or (found and RECORD not in found):
-        example = (foreign or sorted(found))[0]
-        raise FolderError(
-            f"{source} holds {example}, which is not of this run."
-            " Name a new folder, or ask for no fewer classes and events than before."
-        )
-    if RECORD not in found:
-        source.write(RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
-    return [name for name, size in found.items() if size]
-
-
-def _require_same_settings(source: Folder, record: dict[str, object]) -> None:
-    """Refuse a folder whose pictures were drawn with other settings."""
-    try:
-        old = json.loads(source.read(RECORD))
-        settings, recipe = dict(old["settings"]), old["recipe"]
-    except (ValueError, KeyError, TypeError):
-        raise FolderError(f"{source}/{RECORD} is damaged: name a new folder, or delete this one") from None
-    new = record["settings"]
-    assert isinstance(new, dict)
-    differing = [
-        f"{key} {settings.get(key)} (now {new.get(key)})"
-        for key in sorted({*settings, *new})
-        if settings.get(key) != new.get(key)
-    ]
-    if recipe != RECIPE:
-        differing.append(f"recipe {recipe} (now {RECIPE})")
-    if differing:
-        raise FolderError(
-            f"{source} holds pictures of other settings: {', '.join(differing)}."
-            " Name a new folder, or the settings of the old run to go on with it."
-        )
 
 
 def _jobs(pictures: list[tuple[str, int]]) -> list[Job]:

@@ -162,7 +162,7 @@ def to_frequencies(probability_kt: NDArray[np.float64]) -> IntArray:
     tokens = probability_kt.shape[1]
     free = (1 << FREQUENCY_BITS) - tokens
     share_kt = probability_kt / probability_kt.sum(1, keepdims=True) * free
-    frequency_kt = np.floor(share_kt).astype(np.int64)
+    frequency_kt: IntArray = np.floor(share_kt).astype(np.int64)
     order_kt = np.argsort(np.argsort(frequency_kt - share_kt, axis=1, kind="stable"), axis=1, kind="stable")
     frequency_kt += order_kt < (free - frequency_kt.sum(1, keepdims=True))
     return frequency_kt + 1

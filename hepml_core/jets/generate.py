@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from hepml_core.config import to_settings
-from hepml_core.errors import FolderError, UnknownNameError
+from hepml_core.errors import UnknownNameError
 from hepml_core.jets.config import GenerateConfig
 from hepml_core.jets.events import Events
 from hepml_core.jets.toy_jets import add_variables
@@ -27,11 +25,10 @@ from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
 from hepml_core.splits import largest_remainder
 from hepml_core.storage import Folder, open_folder
+from hepml_core.toy_folders import claim
 
 log = logging.getLogger(__name__)
 
-RECORD = "generate.json"
-"""File beside the others with the settings that they depend on."""
 RECIPE = 1
 """Counts changes that make other events from the same settings."""
 
@@ -74,7 +71,7 @@ def generate(source: Folder, config: GenerateConfig) -> dict[str, float]:
         if process not in PROCESSES:
             raise UnknownNameError("process", process, PROCESSES)
     jobs = _jobs(config)
-    found = _claim(source, config, {job.name for job in jobs})
+    found = claim(source, config, recipe=RECIPE, wanted={job.name for job in jobs})
     missing = [job for job in jobs if job.name not in found]
     log.info("drawing %d of %d files", len(missing), len(jobs))
     with progress("generate", sum(job.events for job in missing), "events") as bar:
@@ -93,43 +90,6 @@ def _jobs(config: GenerateConfig) -> list[Job]:
             events = min(config.events_per_file, share - first)
             jobs.append(Job(f"{process}_{number:03d}.{ending}", process, number, events))
     return jobs
-
-
-def _claim(source: Folder, config: GenerateConfig, wanted: set[str]) -> set[str]:
-    """Return the wanted files that are there; refuse a folder of anything else; record the settings in a new one."""
-    found = {stat.name: stat.bytes for stat in source.walk()}
-    record = {"recipe": RECIPE, "settings": to_settings(config)}
-    if RECORD in found:
-        _require_same_settings(source, record)
-    foreign = sorted(name for name in found if name not in wanted and name != RECORD)
-    if foreign or (found and RECORD not in found):
-        example = (foreign or sorted(found))[0]
-        raise FolderError(f"{source} holds {example}, which is not of this run: name a new folder")
-    if RECORD not in found:
-        source.write(RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
-    return {name for name, size in found.items() if size}
-
-
-def _require_same_settings(source: Folder, record: Mapping[str, Any]) -> None:
-    """Refuse a folder whose files were drawn with other settings."""
-    try:
-        old = json.loads(source.read(RECORD))
-        settings, recipe = dict(old["settings"]), old["recipe"]
-    except (ValueError, KeyError, TypeError):
-        raise FolderError(f"{source}/{RECORD} is damaged: name a new folder, or delete this one") from None
-    new = json.loads(json.dumps(record["settings"]))
-    differing = [
-        f"{key} {settings.get(key)} (now {new.get(key)})"
-        for key in sorted({*settings, *new})
-        if settings.get(key) != new.get(key)
-    ]
-    if recipe != RECIPE:
-        differing.append(f"recipe {recipe} (now {RECIPE})")
-    if differing:
-        raise FolderError(
-            f"{source} holds events of other settings: {', '.join(differing)}."
-            " Name a new folder, or the settings of the old run to go on with it."
-        )
 
 
 def _write(address: str, config: GenerateConfig, job: Job) -> int:

@@ -85,7 +85,9 @@ def test_the_same_seed_gives_the_same_density(
     assert (tmp_path / "again/density.safetensors").read_bytes() == (model.path / "density.safetensors").read_bytes()
 
 
-def test_tighter_bounds_take_more_bits(prepared: tuple[LocalFolder, LocalFolder], model: LocalFolder, tmp_path: Path) -> None:
+def test_tighter_bounds_take_more_bits(
+    prepared: tuple[LocalFolder, LocalFolder], model: LocalFolder, tmp_path: Path
+) -> None:
     tight = {**QUICK, "bounds": "phi=1e-4"}
     metrics = train(*prepared, LocalFolder(tmp_path / "tight"), build_config(TrainConfig, tight))
     before = read_manifest(model, "model", "jets").metrics["bits_phi"]

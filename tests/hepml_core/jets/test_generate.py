@@ -17,10 +17,11 @@ from hepml_core.errors import FolderError, SettingError, UnknownNameError
 from hepml_core.jets.config import GenerateConfig
 from hepml_core.jets.csv_files import read_csv
 from hepml_core.jets.events import Events
-from hepml_core.jets.generate import COLLECTION, RECORD, format_events, generate
+from hepml_core.jets.generate import COLLECTION, format_events, generate
 from hepml_core.jets.toys import make_events
 from hepml_core.jets.variables import MASSLESS, SETS, VARIABLES
 from hepml_core.storage import LocalFolder
+from hepml_core.toy_folders import RECORD
 
 SMALL = GenerateConfig(events=90, events_per_file=20)
 ROOT = Path(__file__).parents[3]

@@ -58,7 +58,9 @@ def test_a_model_folder_can_be_used_alone(prepared: tuple[LocalFolder, LocalFold
     np.testing.assert_allclose(found.output_nf, whole.output_nf, rtol=1e-4)
 
 
-def test_the_loss_of_the_folder_is_that_of_its_network(prepared: tuple[LocalFolder, LocalFolder], tmp_path: Path) -> None:
+def test_the_loss_of_the_folder_is_that_of_its_network(
+    prepared: tuple[LocalFolder, LocalFolder], tmp_path: Path
+) -> None:
     metrics = train(*prepared, LocalFolder(tmp_path / "model"), config_of())
     reconstructor = Reconstructor(LocalFolder(tmp_path / "model"), "cpu")
     value_nf = read_values(prepared[0], read_manifest(prepared[0], "dataset", "jets"), "valid")
@@ -70,7 +72,9 @@ def test_the_loss_of_the_folder_is_that_of_its_network(prepared: tuple[LocalFold
 
 def test_a_network_learns_what_it_can_keep(prepared: tuple[LocalFolder, LocalFolder], tmp_path: Path) -> None:
     losses = [
-        train(*prepared, LocalFolder(tmp_path / str(epochs)), config_of(nodes="4,32,4,32,4", epochs=epochs))["valid_loss"]
+        train(*prepared, LocalFolder(tmp_path / str(epochs)), config_of(nodes="4,32,4,32,4", epochs=epochs))[
+            "valid_loss"
+        ]
         for epochs in (1, 40)
     ]
     assert losses[1] < losses[0] / 20

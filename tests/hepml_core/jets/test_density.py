@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from hepml_core.jets.density import (
+    FREQUENCY_BITS,
+    FURTHER_INPUTS,
+    MOST_ACTIVATION,
+    DensityNetwork,
+    ExactNetwork,
+    to_frequencies,
+)
+from hepml_core.jets.tokens import FEATURE_STEPS
+
+VARIABLES, TOKENS, HIDDEN, CONTEXTS = 3, 20, 16, 7
+UNIT = 1 << 21
+"""Of the last bias, the finest of all numbers: its steps are 1/UNIT."""
+
+
+def network_of(seed: int, scale: float = 1.0) -> DensityNetwork:
+    torch.manual_seed(seed)
+    network = DensityNetwork(VARIABLES, TOKENS, HIDDEN, CONTEXTS)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter *= scale
+    return network
+
+
+def inputs(rows: int, seed: int = 0) -> NDArray[np.int64]:
+    width = 2 * VARIABLES + FURTHER_INPUTS
+    return np.random.default_rng(seed).integers(-FEATURE_STEPS, FEATURE_STEPS + 1, (rows, width))
+
+
+def halved_to_even(number: int, unit: int) -> int:
+    """Return number/unit rounded to a whole number, halves to the even one."""
+    whole, rest = divmod(number, unit)
+    return whole + (2 * rest > unit or (2 * rest == unit and whole % 2))
+
+
+def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: NDArray[np.int64]) -> list[int]:
+    """Compute contexts with Python's integers, of which none is ever rounded."""
+    whole = {
+        name: [[round(number * UNIT) for number in row] for row in tensor[variable].tolist()]
+        for name, tensor in network.weights.items()
+    }
+    seen = [*range(variable), *range(VARIABLES, input_nd.shape[1])]
+    chosen = []
+    for row in input_nd.tolist():
+        hidden = [row[place] for place in seen]
+        for weight, bias in (
+            ([whole["weight1_vdh"][place] for place in seen], whole["bias1_vh"][0]),
+            (whole["weight2_vhh"], whole["bias2_vh"][0]),
+        ):
+            sums = [
+                shift + sum(one * line[unit] for one, line in zip(hidden, weight, strict=True))
+                for unit, shift in enumerate(bias)
+            ]
+            hidden = [min(max(halved_to_even(one, UNIT), 0), MOST_ACTIVATION) for one in sums]
+        scores = [
+            shift + sum(one * line[place] for one, line in zip(hidden, whole["weight3_vhk"], strict=True))
+            for place, shift in enumerate(whole["bias3_vk"][0])
+        ]
+        assert len(set(scores)) == len(scores), "two contexts are equally good"
+        chosen.append(scores.index(max(scores)))
+    return chosen
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_contexts_are_those_of_arithmetic_in_whole_numbers(scale: float) -> None:
+    network, input_nd = ExactNetwork.of(network_of(1, scale)), inputs(150)
+    for variable in range(VARIABLES):
+        found_n = network.contexts(variable, torch.from_numpy(input_nd).double())
+        assert found_n.tolist() == contexts_in_whole_numbers(network, variable, input_nd)
+    if scale == 1:
+        assert len(set(found_n.tolist())) > 1
+
+
+def test_the_order_of_sums_the_batch_and_the_threads_change_nothing() -> None:
+    network, input_nd = ExactNetwork.of(network_of(2, 20.0)), torch.from_numpy(inputs(3000)).double()
+    chance = torch.Generator().manual_seed(0)
+    first, second = (torch.randperm(HIDDEN, generator=chance) for _ in range(2))
+    shuffled = ExactNetwork(
+        {
+            "weight1_vdh": network.weights["weight1_vdh"][:, :, first],
+            "bias1_vh": network.weights["bias1_vh"][:, :, first],
+            "weight2_vhh": network.weights["weight2_vhh"][:, first][:, :, second],
+            "bias2_vh": network.weights["bias2_vh"][:, :, second],
+            "weight3_vhk": network.weights["weight3_vhk"][:, second],
+            "bias3_vk": network.weights["bias3_vk"],
+        }
+    )
+    expected_n = network.contexts(2, input_nd)
+    assert len(set(expected_n.tolist())) > 2
+    assert np.array_equal(shuffled.contexts(2, input_nd), expected_n)
+    one_by_one = np.concatenate([network.contexts(2, row_d[None]) for row_d in input_nd[:300]])
+    assert np.array_equal(one_by_one, expected_n[:300])
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2, 5):
+            torch.set_num_threads(count)
+            assert np.array_equal(network.contexts(2, input_nd), expected_n)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_variables_that_are_not_known_yet_are_not_looked_at() -> None:
+    network, input_nd = ExactNetwork.of(network_of(3)), torch.from_numpy(inputs(500)).double()
+    for variable in range(VARIABLES):
+        other_nd = input_nd.clone()
+        other_nd[:, variable:VARIABLES] = FEATURE_STEPS
+        assert np.array_equal(network.contexts(variable, other_nd), network.contexts(variable, input_nd))
+    assert not np.array_equal(network.contexts(2, input_nd), network.contexts(2, input_nd.flip(0)))
+
+
+def test_a_trained_network_and_its_rounded_form_choose_alike() -> None:
+    network, input_nd = network_of(4), torch.from_numpy(inputs(2000))
+    token_nv = torch.zeros(len(input_nd), VARIABLES, dtype=torch.int64)
+    with torch.no_grad():
+        score_vnk = network._scores((input_nd / FEATURE_STEPS).float())
+        bits = network(((input_nd / FEATURE_STEPS).float()), token_nv)
+    for variable in range(VARIABLES):
+        chosen_n = ExactNetwork.of(network).contexts(variable, input_nd.double())
+        assert (score_vnk[variable].argmax(1).numpy() == chosen_n).mean() > 0.95
+    assert bits["mixed"] <= bits["loss"]  # a mixture never takes more than the mean over its parts
+
+
+@settings(deadline=None)
+@given(
+    hnp.arrays(
+        np.float64,
+        st.tuples(st.integers(1, 5), st.integers(1, 205)),
+        elements=st.one_of(st.just(0.0), st.floats(1e-300, 1e6)),
+    )
+)
+def test_frequencies_are_at_least_one_and_fill_the_range(probability_kt: NDArray[np.float64]) -> None:
+    probability_kt[:, 0] += 1e-9
+    frequency_kt = to_frequencies(probability_kt)
+    assert frequency_kt.min() >= 1
+    assert (frequency_kt.sum(1) == 1 << FREQUENCY_BITS).all()
+    share_kt = probability_kt / probability_kt.sum(1, keepdims=True) * ((1 << FREQUENCY_BITS) - probability_kt.shape[1])
+    assert np.abs(frequency_kt - 1 - share_kt).max() <= 1 + 1e-6

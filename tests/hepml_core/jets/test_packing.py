@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from hepml_core.errors import DataError
+from hepml_core.jets.packing import pack, unpack
+
+KINDS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(KINDS).flatmap(lambda kind: hnp.arrays(np.dtype(kind), st.integers(0, 50))))
+def test_all_numbers_come_back_bit_by_bit(value_n: NDArray[Any]) -> None:
+    back_n = unpack(pack(value_n), value_n.dtype, len(value_n))
+    assert back_n.dtype == value_n.dtype
+    assert back_n.tobytes() == value_n.tobytes()
+
+
+def test_a_column_with_gaps_in_memory_is_packed_like_any_other() -> None:
+    value_nf = np.arange(40, dtype=np.float32).reshape(10, 4)
+    assert np.array_equal(unpack(pack(value_nf[:, 1]), np.float32, 10), value_nf[:, 1])
+
+
+def test_running_numbers_take_few_bytes() -> None:
+    assert len(pack(np.arange(1 << 40, (1 << 40) + 100_000))) < 200
+
+
+@pytest.mark.parametrize("kind", ["i8", "f4", "u1"])
+def test_damage_is_told_and_never_another_error(kind: str) -> None:
+    value_n = np.random.default_rng(0).integers(0, 100, 300).astype(kind)
+    content = pack(value_n)
+    for cut in range(0, len(content), 7):
+        with pytest.raises(DataError, match="packed numbers are damaged"):
+            unpack(content[:cut], kind, len(value_n))
+    found = 0
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 0x55
+        try:
+            assert len(unpack(bytes(flipped), kind, len(value_n))) == len(value_n)
+        except DataError:
+            found += 1
+    assert found > 0
+    with pytest.raises(DataError, match="300 in place of 299"):
+        unpack(content, kind, 299)
