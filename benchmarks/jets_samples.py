@@ -43,10 +43,32 @@ class Sizes:
     xaod_events: int
     density_epochs: int
     autoencoder_epochs: int
+    large_bytes: int
+    """Size of the file whose conversion's memory is measured."""
+    delivered_rows: int
+    trained_rows: int
 
 
-FULL = Sizes("full", phenoml_events=280_000, xaod_events=240_000, density_epochs=6, autoencoder_epochs=10)
-SMALL = Sizes("small", phenoml_events=4_000, xaod_events=4_000, density_epochs=1, autoencoder_epochs=1)
+FULL = Sizes(
+    "full",
+    phenoml_events=280_000,
+    xaod_events=240_000,
+    density_epochs=6,
+    autoencoder_epochs=10,
+    large_bytes=3_000_000_000,
+    delivered_rows=4_000_000,
+    trained_rows=400_000,
+)
+SMALL = Sizes(
+    "small",
+    phenoml_events=4_000,
+    xaod_events=4_000,
+    density_epochs=1,
+    autoencoder_epochs=1,
+    large_bytes=30_000_000,
+    delivered_rows=200_000,
+    trained_rows=20_000,
+)
 
 
 @dataclass(frozen=True, slots=True)

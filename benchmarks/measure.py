@@ -7,7 +7,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 ROUNDS = 3
@@ -36,15 +36,31 @@ def numbers_of(printed: str) -> Numbers:
 
 
 def compare(
-    ours: Callable[[], Numbers], peer: Callable[[], Numbers], amount: float, unit: str
+    ours: Callable[[], Numbers], peer: Callable[[], Numbers], amount: float, unit: str, per: str = ""
 ) -> tuple[Numbers, Numbers]:
-    """Run both in turn, print rates and their ratio; return the last numbers of each."""
+    """Run both in turn, print rates and their ratio; return the last numbers of each.
+
+    Args:
+        ours: Runs our side.
+        peer: Runs the other.
+        amount: How much a run does, or by what to multiply what it says.
+        unit: Of the amount.
+        per: Name of the number that says how much a run did; empty: it did ``amount``.
+    """
     rounds = [(ours(), peer()) for _ in range(ROUNDS)]
-    rates = [[amount / numbers["seconds"] for numbers in side] for side in zip(*rounds, strict=True)]
-    own, other = (statistics.median(side) for side in rates)
-    spread = [f"{min(side):.0f}-{max(side):.0f}" for side in rates]
-    print(f"   ours {own:.0f} {unit}/s ({spread[0]}), peer {other:.0f} {unit}/s ({spread[1]}): ratio {own / other:.2f}")
+    for clock, suffix in (("seconds", "s"), ("cpu_seconds", "s of CPU")):
+        if all(clock in numbers for both in rounds for numbers in both):
+            _print_rates(rounds, clock, amount, per, f"{unit}/{suffix}")
     return rounds[-1]
+
+
+def _print_rates(rounds: Sequence[tuple[Numbers, Numbers]], clock: str, amount: float, per: str, unit: str) -> None:
+    rates = [[amount * numbers.get(per, 1) / numbers[clock] for numbers in side] for side in zip(*rounds, strict=True)]
+    own, other = (statistics.median(side) for side in rates)
+    digits = 0 if min(own, other) >= 10 else 2
+    spread = [f"{min(side):.{digits}f}-{max(side):.{digits}f}" for side in rates]
+    said = [f"{rate:.{digits}f} {unit} ({span})" for rate, span in zip((own, other), spread, strict=True)]
+    print(f"   ours {said[0]}, peer {said[1]}: ratio {own / other:.2f}", flush=True)
 
 
 def importable(package: str) -> bool:

@@ -25,7 +25,7 @@ IntArray = NDArray[np.int64]
 Columns = Mapping[str, NDArray[Any]]
 DTypes = Mapping[str, np.dtype[Any]]
 
-NOISE = 1e-6
+NOISE = 3e-6
 """By how much reconstructions differ between machines, of the value and of the spread of its variable."""
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hepml_core.config import check_positive, check_seed
-from hepml_core.errors import SettingError, UnknownNameError
+from hepml_core.errors import SettingError
 from hepml_core.jets.bounds import parse_bounds
 from hepml_core.jets.presets import PRESETS
-from hepml_core.jets.variables import OBJECTS, choose_variables
+from hepml_core.jets.variables import check_objects, choose_variables
 from hepml_core.splits import check_fractions
 from hepml_core.training.config import FitConfig
 
@@ -235,6 +235,13 @@ class TrainConfig(FitConfig):
     epochs: int = 20
     """Passes over the training rows."""
 
+    settle_epochs: int = 0
+    """Epochs after the others in which the normalizations stand still, as they do in use: their noise, which depends on
+    the batch, limits how close an autoencoder comes."""
+
+    settle_rate: float = 1e-3
+    """Highest learning rate of those epochs."""
+
     batch_size: int = 8192
     """Rows per step and process."""
 
@@ -258,6 +265,8 @@ class TrainConfig(FitConfig):
             raise SettingError(f"dropout must be in [0, 1), got {self.dropout}")
         if not 2 <= self.contexts <= 256 or self.hidden < 1:
             raise SettingError(f"contexts must be 2 to 256 and hidden at least 1, got {self.contexts}, {self.hidden}")
+        if self.settle_epochs < 0 or self.settle_rate <= 0:
+            raise SettingError("settle_epochs must not be negative and settle_rate above 0")
         parse_bounds(self.bounds)
         self.phases()
 
@@ -394,18 +403,6 @@ class DecompressConfig:
         if not found or (found[1] and found[2] and int(found[1]) >= int(found[2])):
             raise SettingError(f"events must be a range such as 1000:2000, got {self.events!r}")
         return int(found[1] or 0), int(found[2]) if found[2] else None
-
-
-def check_objects(**given: tuple[str, ...]) -> None:
-    """Refuse codes of objects that do not exist.
-
-    Raises:
-        UnknownNameError: One does not; the message names the setting.
-    """
-    for setting, objects in given.items():
-        for code in objects:
-            if code not in OBJECTS:
-                raise UnknownNameError("object", code, OBJECTS, f"in {setting}")
 
 
 def _check_fraction(**given: float) -> None:

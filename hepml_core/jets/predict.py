@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -122,10 +123,11 @@ def _open(file: SourceFile, stack: ExitStack, reconstructor: Reconstructor, conf
             name=file.name,
         )
     )
-    # What the file lacks is computed from its other variables, and written beside them.
-    branches = {name: jets.branches.get(name, f"{jets.collection}{name}") for name in names}
+    # What the file lacks, E or m, is computed from its other variables, pt among them, and written beside them.
+    stem = re.sub(r"[^./:_]*$", "", jets.branches.get("pt", ""))
+    branches = {name: jets.branches.get(name, f"{stem}{name}") for name in names}
     dtypes = {name: np.dtype(jets.dtypes.get(name, "float32")) for name in names}
-    factors = {name: jets.factors.get(name, 1.0) for name in names}
+    factors = {name: jets.factors.get(name, jets.factors.get("pt", 1.0)) for name in names}
     chunks = jets.chunks(config.events_per_chunk)
     return Plan(jets.tree, jets.event_dtypes, branches, dtypes, factors, jets.flat, chunks)
 

@@ -95,7 +95,6 @@ def reconstruction_loss(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
 def _fit(
     network: Autoencoder, scaled: Mapping[str, Tensor], model: Folder, config: TrainConfig, inputs: Mapping[str, str]
 ) -> FitResult:
-    steps = enumerate(config.phases(), 1)
     return fit(
         network,
         loss_of=reconstruction_loss,
@@ -104,8 +103,15 @@ def _fit(
         config=config,
         folder=model,
         identity=fit_identity(config, *inputs.values()),
-        phases=[Phase(f"step_{number}", epochs, learning_rate=rate) for number, (epochs, rate) in steps],
+        phases=_phases(network, config),
     )
+
+
+def _phases(network: Autoencoder, config: TrainConfig) -> list[Phase]:
+    steps = config.phases() or [(config.epochs, config.learning_rate)]
+    phases = [Phase(f"step_{number}", epochs, None, rate) for number, (epochs, rate) in enumerate(steps, 1)]
+    linear = tuple(name for name, module in network.named_modules() if isinstance(module, nn.Linear))
+    return [*phases, Phase("settle", config.settle_epochs, linear, config.settle_rate)]
 
 
 def _scaled(features: Features, value_nf: FloatArray, config: TrainConfig) -> Tensor:

@@ -137,6 +137,18 @@ def choose_variables(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_objects(**given: tuple[str, ...]) -> None:
+    """Refuse codes of objects that do not exist.
+
+    Raises:
+        UnknownNameError: One does not; the message names the setting.
+    """
+    for setting, objects in given.items():
+        for code in objects:
+            if code not in OBJECTS:
+                raise UnknownNameError("object", code, OBJECTS, f"in {setting}")
+
+
 def variable_of(column: str) -> Variable:
     """Return the variable of a column, which in tables of whole events carries the object's place: ``pt_3`` is a ``pt``."""
     stem, _, place = column.rpartition("_")

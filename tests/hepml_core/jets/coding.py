@@ -30,6 +30,7 @@ from hepml_core.jets.generate import generate
 from hepml_core.jets.normalize import normalize
 from hepml_core.jets.organize import organize
 from hepml_core.storage import Folder, LocalFolder
+from tests.hepml_core.jets.jet_files import four_vectors
 
 Values = dict[str, NDArray[Any]]
 
@@ -37,6 +38,10 @@ FOUR = ("pt", "eta", "phi", "m")
 BOUNDS = {"pt": Bound(1e-3, True), "eta": Bound(1e-3, False), "phi": Bound(1e-3, False), "m": Bound(1e-3, True)}
 """The variables' own bounds."""
 FINE = ("pt=1e-4 relative", "m=1e-4 relative", "eta=1e-4", "phi=1e-4")
+
+
+ODD = (np.nan, np.inf, -np.inf, 0.0, -0.0, -5.0, 1e-30, -1e-30, 1e9, 3e38, -3e38, 1e-42)
+"""Values that a jet should not have, and files have."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,16 @@ def train_models(root: Path) -> Models:
     train(dataset, statistics, density, TrainConfig(method="density", hidden=8, contexts=4, **shared))
     train(dataset, statistics, autoencoder, TrainConfig(nodes=(4, 8, 3, 8, 4), **shared))
     return Models(source, density, autoencoder)
+
+
+def odd_jets(jets: int, dtype: Any = np.float32, seed: int = 0) -> Values:
+    """Return four-vectors of which every fifth has an odd value, or four."""
+    chance = np.random.default_rng(seed)
+    values = {name: value_n.astype(dtype) for name, value_n in four_vectors(jets, seed).items()}
+    for place, number in enumerate(range(0, jets, 5)):
+        for name in FOUR if place % 3 == 0 else [FOUR[place % 4]]:
+            values[name][number] = ODD[place % len(ODD)] if place < 2 * len(ODD) else chance.choice(ODD)
+    return values
 
 
 @dataclass(frozen=True)

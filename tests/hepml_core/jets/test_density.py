@@ -28,7 +28,7 @@ def network_of(seed: int, scale: float = 1.0) -> DensityNetwork:
     network = DensityNetwork(VARIABLES, TOKENS, HIDDEN, CONTEXTS)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter *= scale
+            parameter.mul_(scale)
     return network
 
 

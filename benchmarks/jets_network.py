@@ -1,0 +1,181 @@
+"""jets: what the networks of the codecs reach of bare matrix products, and what all else costs beside them.
+
+Suffixes: n row, d input.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.jets_compression import Blocks, measure
+from benchmarks.jets_samples import RECIPES, Sample, Sizes, toy_sample, toy_source
+from hepml_core.jets.codecs import ColumnCodec
+from hepml_core.jets.compress import compress
+from hepml_core.jets.config import CompressConfig, DecompressConfig
+from hepml_core.jets.decompress import decompress
+from hepml_core.jets.density import ExactNetwork
+from hepml_core.jets.density_coder import prepare
+from hepml_core.jets.density_fit import read_density
+from hepml_core.jets.grids import Grid
+from hepml_core.jets.inference import Reconstructor
+from hepml_core.jets.model import Autoencoder
+from hepml_core.storage import open_folder
+
+ROUNDS = 5
+BARE_ROWS = (512, 1024, 2048, 8192, 65536)
+"""Rows at once of the bare products; the fastest counts."""
+
+
+def jets_network(work: Path, sizes: Sizes) -> None:
+    """Networks of the codecs against bare matrix products, and what quantizing, coding and I/O cost beside them."""
+    for name in RECIPES:
+        sample = toy_sample(name, sizes)
+        print(f"   {sample.title}; {sample.jets} jets, {torch.get_num_threads()} threads")
+        _autoencoder(sample)
+        _density(sample)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    print("   one thread, ROOT to archive and back, time of the processor:")
+    for name in RECIPES:
+        _columns(toy_sample(name, sizes))
+    for name in ("atlas4", "atlas27"):
+        _parts(work, name, sizes)
+    torch.set_num_threads(threads)
+
+
+def _autoencoder(sample: Sample) -> None:
+    """Time encode and decode with everything around the network, and the products of its sizes alone."""
+    reconstructor = Reconstructor(sample.models["autoencoder"], "cpu")
+    value_nf = np.stack(list(sample.values.values()), axis=1)
+    latent_nz = reconstructor.encode(value_nf)
+    nodes, middle = reconstructor.network.nodes, len(reconstructor.network.nodes) // 2
+    for what, work, widths in (
+        ("encode", lambda: reconstructor.encode(value_nf), nodes[: middle + 1]),
+        ("decode", lambda: reconstructor.decode(latent_nz), nodes[middle:]),
+    ):
+        _print_ratio(f"autoencoder, {what}", sample.jets, _seconds(work), bare(widths, torch.float32, sample.jets))
+
+
+def _density(sample: Sample) -> None:
+    """Time the choice of contexts of all variables, and the products of its sizes alone."""
+    coder = read_density(sample.models["density"]).coder()
+    input_nd = torch.from_numpy(prepare(coder.grids, coder.bins, sample.values, sample.count_e).input_nd).double()
+
+    def choose() -> None:
+        for number in range(len(coder.order)):
+            coder.network.contexts(number, input_nd)
+
+    weights = coder.network.weights
+    variables, inputs, hidden = weights["weight1_vdh"].shape
+    seconds = 0.0
+    for number in range(variables):
+        widths = (inputs - variables + number, hidden, hidden, weights["weight3_vhk"].shape[2])
+        seconds += bare(widths, torch.float64, sample.jets)
+    _print_ratio("density, contexts", sample.jets, _seconds(choose), seconds)
+
+
+def bare(widths: Sequence[int], dtype: torch.dtype, rows: int) -> float:
+    """Return the least seconds that a chain of matrix products takes for so many rows, into tensors that are there."""
+    weights = [torch.randn(a, b, dtype=dtype) for a, b in pairwise(widths)]
+    least = float("inf")
+    for at_once in BARE_ROWS:
+        given = torch.randn(at_once, widths[0], dtype=dtype)
+        kept = [torch.empty(at_once, width, dtype=dtype) for width in widths[1:]]
+        times = max(1, min(rows, 1 << 17) // at_once)
+        least = min(least, _seconds(lambda: _chain(given, weights, kept, times)) * rows / (times * at_once))  # noqa: B023
+    return least
+
+
+def _chain(given: Tensor, weights: Sequence[Tensor], kept: Sequence[Tensor], times: int) -> None:
+    with torch.inference_mode():
+        for _ in range(times):
+            before = given
+            for weight, after in zip(weights, kept, strict=True):
+                torch.mm(before, weight, out=after)
+                before = after
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Return the least seconds of some rounds, the first one left out."""
+    work()
+    seconds = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _print_ratio(what: str, rows: int, own: float, peer: float) -> None:
+    rates = f"{rows / own / 1e3:.0f} k jets/s, bare products {rows / peer / 1e3:.0f} k jets/s"
+    print(f"   {what}: {rates}: ratio {peer / own:.2f}", flush=True)
+
+
+def _columns(sample: Sample) -> None:
+    """Time the codec without a network."""
+    codec = ColumnCodec({name: Grid(name, bound) for name, bound in sample.bounds.items()})
+    row = measure(Blocks("codec=columns", codec), sample)
+    print(
+        f"   {sample.title}: codec=columns encodes {row.encode_mb:.0f} MB/s, decodes {row.decode_mb:.0f} MB/s",
+        flush=True,
+    )
+
+
+def _parts(work: Path, name: str, sizes: Sizes) -> None:
+    """Compress and decompress a ROOT file by each model; print the time of its network and of all the rest."""
+    sample, source = toy_sample(name, sizes), min(toy_source("xaod_root", sizes).glob("*.root"))
+    for method, folder in sample.models.items():
+        archive, restored = work / f"{name}-{method}.hepml", work / f"{name}-{method}.root"
+        for what, stage in (
+            ("compress", lambda: compress(open_folder(source), open_folder(archive), CompressConfig(), folder)),  # noqa: B023
+            ("decompress", lambda: decompress(open_folder(archive), open_folder(restored), DecompressConfig(), folder)),  # noqa: B023
+        ):
+            with network_clock() as clock:
+                start = time.process_time()
+                jets = stage()["jets"]
+                rest = time.process_time() - start - clock.seconds
+            own, other = (1e6 * seconds / jets for seconds in (clock.seconds, rest))
+            print(
+                f"   {name}, {method}, {what}: network {own:.2f} us a jet, all else {other:.2f} us: {other / own:.2f} of it",
+                flush=True,
+            )
+
+
+@dataclass
+class Clock:
+    """Adds up the time of this process's threads that calls take."""
+
+    seconds: float = 0.0
+
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function with its time taken."""
+
+        def call(*given: Any) -> Any:
+            start = time.process_time()
+            try:
+                return function(*given)
+            finally:
+                self.seconds += time.process_time() - start
+
+        return call
+
+
+@contextmanager
+def network_clock() -> Iterator[Clock]:
+    """Take the time of all networks."""
+    clock = Clock()
+    with ExitStack() as stack:
+        for kind, name in ((Autoencoder, "encode"), (Autoencoder, "decode"), (ExactNetwork, "contexts")):
+            stack.enter_context(patch.object(kind, name, clock.timed(getattr(kind, name))))
+        yield clock
