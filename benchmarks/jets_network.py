@@ -38,20 +38,17 @@ BARE_ROWS = (512, 1024, 2048, 8192, 65536)
 
 
 def jets_network(work: Path, sizes: Sizes) -> None:
-    """Networks of the codecs against bare matrix products, and what quantizing, coding and I/O cost beside them."""
+    """Networks of the codecs against bare matrix products, and what quantizing, coding and I/O cost beside them; one core."""
+    torch.set_num_threads(1)
     for name in RECIPES:
         sample = toy_sample(name, sizes)
-        print(f"   {sample.title}; {sample.jets} jets, {torch.get_num_threads()} threads")
+        print(f"   {sample.title}; {sample.jets} jets, times of one core's clock:")
         _autoencoder(sample)
         _density(sample)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    print("   one thread, ROOT to archive and back, time of the processor:")
-    for name in RECIPES:
-        _columns(toy_sample(name, sizes))
+        _columns(sample)
+    print("   ROOT to archive and back:")
     for name in ("atlas4", "atlas27"):
         _parts(work, name, sizes)
-    torch.set_num_threads(threads)
 
 
 def _autoencoder(sample: Sample) -> None:
@@ -107,13 +104,13 @@ def _chain(given: Tensor, weights: Sequence[Tensor], kept: Sequence[Tensor], tim
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the least seconds of some rounds, the first one left out."""
+    """Return the least time of this process's threads of some rounds, the first one left out."""
     work()
     seconds = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return min(seconds)
 
 

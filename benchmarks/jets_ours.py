@@ -30,7 +30,10 @@ def read(source: str, variables: str) -> None:
 
 
 def repeat(source: str, target: str, size: str) -> None:
-    """Write a ROOT file with the events of a folder's first one, over and over, with new numbers, until it has a size."""
+    """Write a ROOT file with the events of a folder's first one, over and over, with new numbers, until it has a size.
+
+    It is not compressed, so that copies take as much as others would.
+    """
     import uproot
 
     from hepml_core.jets.root_files import open_jets
@@ -44,8 +47,11 @@ def repeat(source: str, target: str, size: str) -> None:
         branches, (number, run) = dict(jets.branches), (jets.event_branch, jets.run_branch)
     columns = {branches[name]: value_n for name, value_n in events.values.items()}
     numbers = {number: np.uint64, run: np.uint32}
-    with JetWriter(Path(target), "CollectionTree", event_branches=numbers, jet_branches=types) as writer:
-        for copy in range(-(-int(size) // first.stat().st_size)):
+    one_size = sum(column_n.nbytes for column_n in columns.values())
+    with JetWriter(
+        Path(target), "CollectionTree", event_branches=numbers, jet_branches=types, compression="none"
+    ) as writer:
+        for copy in range(-(-int(size) // one_size)):
             number_e = (events.number_e + copy * len(events)).astype(np.uint64)
             run_e = np.full(len(events), 1, np.uint32)
             writer.extend({number: number_e, run: run_e}, events.count_e, columns)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hepml_core.artifacts import read_manifest
+from hepml_core.artifacts import MANIFEST, read_manifest
 from hepml_core.jets.bounds import Bound, bound_of
 from hepml_core.jets.config import ConvertConfig
 from hepml_core.jets.rows import read_rows, read_values
@@ -43,6 +43,7 @@ class Sizes:
     xaod_events: int
     density_epochs: int
     autoencoder_epochs: int
+    settle_epochs: int
     large_bytes: int
     """Size of the file whose conversion's memory is measured."""
     delivered_rows: int
@@ -55,6 +56,7 @@ FULL = Sizes(
     xaod_events=240_000,
     density_epochs=6,
     autoencoder_epochs=10,
+    settle_epochs=4,
     large_bytes=3_000_000_000,
     delivered_rows=4_000_000,
     trained_rows=400_000,
@@ -65,6 +67,7 @@ SMALL = Sizes(
     xaod_events=4_000,
     density_epochs=1,
     autoencoder_epochs=1,
+    settle_epochs=1,
     large_bytes=30_000_000,
     delivered_rows=200_000,
     trained_rows=20_000,
@@ -168,13 +171,20 @@ def toy_sample(name: str, sizes: Sizes) -> Sample:
     _run("organize", splits, shards=folders["shards"], dataset=dataset)
     _run("normalize", {"method": recipe.method}, dataset=dataset, statistics=statistics)
     settings = {
-        "autoencoder": {"nodes": list(recipe.nodes), "epochs": sizes.autoencoder_epochs, "batch_size": 4096},
+        "autoencoder": {
+            "nodes": list(recipe.nodes),
+            "epochs": sizes.autoencoder_epochs,
+            "settle_epochs": sizes.settle_epochs,
+            "batch_size": 4096,
+        },
         "density": {"epochs": sizes.density_epochs, "batch_size": 4096, "weight_decay": 0},
     }
     models = {}
     for method, of_method in settings.items():
         model = folder / method
-        _run("train", {"method": method, **of_method}, dataset=dataset, statistics=statistics, model=str(model))
+        if not (model / MANIFEST).exists():
+            given = {"method": method, **of_method}
+            _run("train", given, dataset=dataset, statistics=statistics, model=str(model))
         models[method] = open_folder(model)
     return _test_split(recipe, open_folder(dataset), models)
 

@@ -239,7 +239,7 @@ class TrainConfig(FitConfig):
     """Epochs after the others in which the normalizations stand still, as they do in use: their noise, which depends on
     the batch, limits how close an autoencoder comes."""
 
-    settle_rate: float = 1e-3
+    settle_rate: float = 3e-4
     """Highest learning rate of those epochs."""
 
     batch_size: int = 8192

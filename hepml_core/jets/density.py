@@ -37,7 +37,7 @@ FURTHER_INPUTS = 3
 """Inputs besides the variables of this jet and of the one before: its place in the event, whether it is the first, and
 how many jets the event has."""
 MOST_PLACES = 15
-ROWS_IN_CACHE = 1024
+ROWS_IN_CACHE = 512
 
 
 class DensityNetwork(nn.Module):
@@ -136,24 +136,24 @@ class ExactNetwork:
         Args:
             variable: Its place in the coding order.
             input_nd: Inputs in double precision: whole numbers of 1/FEATURE_STEPS; those of variables that are not known
-                yet are not looked at.
+                yet are finite and count nothing.
         """
-        chosen_n = torch.empty(len(input_nd), dtype=torch.int64)
-        variables = self.weights["weight1_vdh"].shape[0]
-        seen = [*range(variable), *range(variables, input_nd.shape[1])]
+        context_n = np.empty(len(input_nd), np.int64)
+        known_dh = self.weights["weight1_vdh"][variable].clone()
+        known_dh[variable : self.weights["weight1_vdh"].shape[0]] = 0
         layers = [
-            (self.weights["weight1_vdh"][variable, seen], self.weights["bias1_vh"][variable]),
+            (known_dh, self.weights["bias1_vh"][variable]),
             (self.weights["weight2_vhh"][variable], self.weights["bias2_vh"][variable]),
         ]
         last, bias = self.weights["weight3_vhk"][variable], self.weights["bias3_vk"][variable]
         with torch.inference_mode():
             for start in range(0, len(input_nd), ROWS_IN_CACHE):
                 some = slice(start, start + ROWS_IN_CACHE)
-                hidden_nh = input_nd[some][:, seen]
+                hidden_nh = input_nd[some]
                 for weight, shift in layers:
                     hidden_nh = torch.addmm(shift, hidden_nh, weight).round_().clamp_(0, MOST_ACTIVATION)
-                chosen_n[some] = torch.addmm(bias, hidden_nh, last).argmax(1)
-        context_n: IntArray = chosen_n.numpy()
+                # numpy's argmax is several times as fast as torch's, and takes the first of equal ones too.
+                torch.addmm(bias, hidden_nh, last).numpy().argmax(1, out=context_n[some])
         return context_n
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from hepml_core.jets.density import FREQUENCY_BITS, FURTHER_INPUTS, MOST_PLACES, ExactNetwork
-from hepml_core.jets.grids import Grid
+from hepml_core.jets.grids import ZERO, Grid
 from hepml_core.jets.packing import pack, unpack
 from hepml_core.jets.rans import Decoder, Encoder
 from hepml_core.jets.relations import coding_order, first_guess, wrap_of
@@ -101,7 +101,7 @@ class DensityCoder:
                 token_n = self._decode_tokens(number, self.network.contexts(number, seen_nd), decoder)
                 residual_n = bins.decode_places(token_n, decoder)
                 guess = first_guess(name, self.grids, before, len(rank_n))
-                index_n = _unwrapped(name, self.grids[name], guess.index_n + residual_n)
+                index_n = _index(name, self.grids[name], residual_n, guess.index_n)
                 before[name] = np.where(token_n == bins.escape, 0, index_n)
                 seen_nd[:, number] = torch.from_numpy(bins.feature(residual_n, token_n))
                 token_nv[rank_n, number], known[name][rank_n] = token_n, before[name]
@@ -182,8 +182,9 @@ def residuals(
         index_n, good_n = grid.to_index(values[name])
         good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
         guess = first_guess(name, grids, known, count)
-        residual_n = _unwrapped(name, grid, index_n - guess.index_n)
-        good_n &= _unwrapped(name, grid, guess.index_n + residual_n) == index_n
+        # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
+        residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, index_n - guess.index_n))
+        good_n &= _index(name, grid, residual_n, guess.index_n) == index_n
         yield name, residual_n, index_n, good_n & ~guess.unsure_n
 
 
@@ -208,6 +209,10 @@ def _places(count_e: IntArray, variables: int) -> NDArray[np.float32]:
     input_nd[:, -2] = np.where(position_n == 0, FEATURE_STEPS, 0)
     input_nd[:, -1] = np.repeat(np.minimum(count_e, MOST_PLACES) * step - FEATURE_STEPS, count_e)
     return input_nd
+
+
+def _index(name: str, grid: Grid, residual_n: IntArray, guess_n: IntArray) -> IntArray:
+    return np.where(residual_n == ZERO, ZERO, _unwrapped(name, grid, guess_n + residual_n))
 
 
 def _unwrapped(name: str, grid: Grid, index_n: IntArray) -> IntArray:

@@ -77,6 +77,11 @@ class Reconstructor:
         network = build_of(self.facts)
         load_weights(network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
         self.network = fold_normalization(network).to(self._device)
+        for layer in self.network.modules():
+            if isinstance(layer, torch.nn.LeakyReLU):
+                layer.inplace = (
+                    True  # a fifth of the time; its input is a linear layer's output, which no one else sees
+                )
         self._dtype = torch.float64 if self.facts["double"] else torch.float32
 
     def encode(self, value_nf: FloatArray) -> FloatArray:

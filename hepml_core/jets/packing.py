@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
-from pcodec import ChunkConfig, standalone
+from pcodec import ChunkConfig, ModeSpec, standalone
 
 from hepml_core.errors import DataError
 
 _CONFIG = ChunkConfig(compression_level=8)
+_WHOLE = ChunkConfig(compression_level=8, mode_spec=ModeSpec.classic())
+"""For whole numbers: to look for a common factor takes time and finds none in indices."""
 
 
 def pack(value_n: NDArray[Any]) -> bytes:
@@ -22,7 +24,8 @@ def pack(value_n: NDArray[Any]) -> bytes:
             value_n = value_n.astype(np.int32)  # half the work
     if value_n.dtype.itemsize < 2 or value_n.dtype.kind not in "iuf":
         return b"z" + zstandard.compress(value_n.tobytes())
-    return b"p" + bytes(standalone.simple_compress(np.ascontiguousarray(value_n), _CONFIG))
+    config = _CONFIG if value_n.dtype.kind == "f" else _WHOLE
+    return b"p" + bytes(standalone.simple_compress(np.ascontiguousarray(value_n), config))
 
 
 def unpack(content: bytes, dtype: Any, count: int) -> NDArray[Any]:

@@ -166,11 +166,11 @@ def test_damaged_content_is_told_or_gives_as_many_jets(models: Models) -> None:
     dtypes = {name: value_n.dtype for name, value_n in values.items()}
     parts = coder.encode(values, count_e)
     with pytest.raises(DataError, match="the coded numbers are cut"):
-        coder.decode([parts[0][:2050], *parts[1:]], count_e, dtypes)
+        coder.decode([parts[0][: len(parts[0]) // 2], *parts[1:]], count_e, dtypes)
     with pytest.raises(DataError, match="packed numbers are damaged"):
         coder.decode([parts[0], b"p\1\2", *parts[2:]], count_e, dtypes)
     found = 0
-    for place in range(0, len(parts[0]), 101):
+    for place in range(0, len(parts[0]), 11):
         flipped = bytearray(parts[0])
         flipped[place] ^= 0xFF
         try:

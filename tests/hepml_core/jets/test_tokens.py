@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from hepml_core.jets.rans import LANES, Decoder, Encoder
+from hepml_core.jets.rans import MOST_LANES, Decoder, Encoder
 from hepml_core.jets.tokens import FEATURE_STEPS, Bins, choose_bins
 
 IntArray = NDArray[np.int64]
@@ -94,4 +94,4 @@ def test_a_place_in_a_bin_of_any_width_takes_the_logarithm_of_its_width(width: i
     bins.encode_places(index_n, token_n, encoder)
     bits = bins.bits_inside(token_n)
     assert np.allclose(bits, np.log2(width))
-    assert len(encoder.finish()) <= 1.01 * bits.sum() / 8 + 8 * LANES
+    assert len(encoder.finish()) <= 1.01 * bits.sum() / 8 + 8 * MOST_LANES
