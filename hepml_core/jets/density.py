@@ -37,6 +37,8 @@ FURTHER_INPUTS = 3
 """Inputs besides the variables of this jet and of the one before: its place in the event, whether it is the first, and
 how many jets the event has."""
 MOST_PLACES = 15
+WEIGHTS = ("weight1_vdh", "weight2_vhh", "weight3_vhk")
+BIASES = ("bias1_vh", "bias2_vh", "bias3_vk")
 ROWS_IN_CACHE = 512
 
 
@@ -119,16 +121,24 @@ class ExactNetwork:
         """Round a trained network."""
         limit = MOST_WEIGHT - WEIGHT_STEP
         plain = {name: tensor.detach().double() for name, tensor in network.named_parameters()}
-        weights = {
-            name: (plain[name].clamp(-limit, limit) / WEIGHT_STEP).round() * WEIGHT_STEP
-            for name in ("weight1_vdh", "weight2_vhh", "weight3_vhk")
-        }
-        for name in ("bias1_vh", "bias2_vh", "bias3_vk"):
-            weights[name] = (plain[name] * FEATURE_STEPS).round()
+        weights = {name: plain[name].clamp(-limit, limit) / WEIGHT_STEP for name in WEIGHTS}
+        biases = {name: plain[name] * FEATURE_STEPS for name in BIASES}
+        return cls.of_integers({name: tensor.round() for name, tensor in {**weights, **biases}.items()})
+
+    @classmethod
+    def of_integers(cls, integers: Mapping[str, Tensor]) -> ExactNetwork:
+        """Build from what ``to_integers`` returned."""
+        weights = {name: integers[name].double() * WEIGHT_STEP for name in WEIGHTS}
+        weights |= {name: integers[name].double() for name in BIASES}
         # Distances far below those of two scores, so that no two contexts are equally good.
         contexts = weights["bias3_vk"].shape[2]
         weights["bias3_vk"] = weights["bias3_vk"] - torch.arange(contexts) * (WEIGHT_STEP / 512)
         return cls(weights)
+
+    def to_integers(self) -> dict[str, Tensor]:
+        """Return all parameters as whole numbers of few bytes."""
+        weights = {name: (self.weights[name] / WEIGHT_STEP).to(torch.int16) for name in WEIGHTS}
+        return weights | {name: self.weights[name].round().to(torch.int32) for name in BIASES}
 
     def contexts(self, variable: int, input_nd: Tensor) -> IntArray:
         """Return the context of one variable for each row.

@@ -120,9 +120,10 @@ def read_density(model: Folder) -> Density:
         bins = {name: Bins(tensors.pop(f"edge_t.{name}").numpy()) for name in variables}
         frequency_vkt = tensors.pop("frequency_vkt").numpy().astype(np.int64)
         bounds = {name: Bound(**manifest.facts["bounds"][name]) for name in variables}
+        network = ExactNetwork.of_integers(tensors)
     except (KeyError, TypeError) as error:
         raise DataError(f"{model}/{DENSITY} lacks {error}: train the model again") from error
-    return Density(manifest, variables, bounds, bins, ExactNetwork(tensors), frequency_vkt)
+    return Density(manifest, variables, bounds, bins, network, frequency_vkt)
 
 
 def bits_per_variable(model: Folder, value_nf: NDArray[np.float32], event_n: NDArray[np.uint64]) -> dict[str, float]:
@@ -221,4 +222,4 @@ def _facts(coder: DensityCoder, manifest: Manifest, config: TrainConfig) -> dict
 def _to_bytes(coder: DensityCoder, facts: Mapping[str, Any]) -> bytes:
     tensors = {f"edge_t.{name}": torch.from_numpy(one.edge_t) for name, one in coder.bins.items()}
     tensors["frequency_vkt"] = torch.from_numpy(coder.frequency_vkt.astype(np.int16))
-    return write_tensors({**tensors, **coder.network.weights}, {"jets": json.dumps(facts)})
+    return write_tensors({**tensors, **coder.network.to_integers()}, {"jets": json.dumps(facts)})

@@ -79,9 +79,8 @@ class Reconstructor:
         self.network = fold_normalization(network).to(self._device)
         for layer in self.network.modules():
             if isinstance(layer, torch.nn.LeakyReLU):
-                layer.inplace = (
-                    True  # a fifth of the time; its input is a linear layer's output, which no one else sees
-                )
+                # A fifth of the time is saved; what it writes over is a linear layer's output, which no one else sees.
+                layer.inplace = True
         self._dtype = torch.float64 if self.facts["double"] else torch.float32
 
     def encode(self, value_nf: FloatArray) -> FloatArray:
