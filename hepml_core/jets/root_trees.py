@@ -130,7 +130,7 @@ class RootTree:
         Raises:
             DataError: The file is damaged.
         """
-        step = max(1, -(-(bounds[-1] - bounds[0]) // (len(bounds) - 1)))
+        step = max(1, bounds[1] - bounds[0])
         return _recut(self._steps(branches, bounds[0], bounds[-1], step), bounds)
 
     def _steps(self, branches: Sequence[str], start: int, stop: int, step: int) -> Iterator[Block]:
@@ -172,7 +172,8 @@ def _recut(blocks: Iterator[Block], bounds: Sequence[int]) -> Iterator[Block]:
             held = {name: ak.concatenate([held[name], block[name]]) for name in block} if length else block
             length = len(next(iter(held.values())))
         yield {name: array[: stop - start] for name, array in held.items()}
-        held = {name: array[stop - start :] for name, array in held.items()}
+        # Packed: a slice keeps all that it was cut from, and joined to the next block it would carry it along.
+        held = {name: ak.to_packed(array[stop - start :]) for name, array in held.items()}
         length -= stop - start
 
 

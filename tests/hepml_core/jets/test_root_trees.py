@@ -11,7 +11,7 @@ import pytest
 import uproot
 
 from hepml_core.errors import DataError, SettingError, UnknownNameError
-from hepml_core.jets.root_trees import RootTree
+from hepml_core.jets.root_trees import RootTree, _recut
 from tests.hepml_core.jets.jet_files import COUNTS, flat, four_vectors, write_tree, xaod
 
 
@@ -95,3 +95,11 @@ def test_damage_inside_a_basket_is_an_error_with_the_files_name(tmp_path: Path) 
     tree = RootTree(path, "", "a.root")
     with pytest.raises(DataError, match=r"a\.root is damaged"):
         list(tree.blocks(["Jet_pt"], [0, 100]))
+
+
+def test_cutting_blocks_anew_carries_nothing_along() -> None:
+    blocks = [{"pt": ak.Array([[1.0, 2.0]] * 100)} for _ in range(60)]
+    bounds = [*range(0, 5900, 97), 5900]
+    cut = list(_recut(iter(blocks), bounds))
+    assert sum(len(block["pt"]) for block in cut) == 5900
+    assert max(block["pt"].nbytes for block in cut) < 4 * blocks[0]["pt"].nbytes
