@@ -264,7 +264,8 @@ def guess_of(name: str, bounds: Mapping[str, Bound], known: Values) -> Guess:
     """Return what the known variables tell of one, as a logarithm where its bound is relative: ``relations`` for floats."""
     if name == "E" and {"pt", "eta"} <= known.keys():
         mass_n = known["m"].astype(np.float64) if "m" in known else 0.0
-        return np.log(np.hypot(known["pt"] * np.cosh(known["eta"].astype(np.float64)), mass_n))
+        log_n: Guess = np.log(np.hypot(known["pt"] * np.cosh(known["eta"].astype(np.float64)), mass_n))
+        return log_n
     like = LIKE.get(name, "")
     if like not in known or bounds[like].relative != bounds[name].relative:
         return None

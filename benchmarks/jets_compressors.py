@@ -137,9 +137,8 @@ def sz3(name: str, algorithm: str, *, guessed: bool = False) -> Bounded:
         config.errorBoundMode = szErrorBoundMode.ABS
         config.absErrorBound = error
         config.cmprAlgo = getattr(szAlgorithm, algorithm)
-        return (
-            np.array([len(value_n)], "<u8").tobytes() + sz.compress(np.ascontiguousarray(value_n), config)[0].tobytes()
-        )
+        content: bytes = sz.compress(np.ascontiguousarray(value_n), config)[0].tobytes()
+        return np.array([len(value_n)], "<u8").tobytes() + content
 
     def unpacked(content: bytes) -> Numbers:
         from pysz import sz

@@ -6,9 +6,10 @@ Suffixes: n row, d input.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -123,21 +124,19 @@ def _columns(sample: Sample) -> None:
     """Time the codec without a network."""
     codec = ColumnCodec({name: Grid(name, bound) for name, bound in sample.bounds.items()})
     row = measure(Blocks("codec=columns", codec), sample)
-    print(
-        f"   {sample.title}: codec=columns encodes {row.encode_mb:.0f} MB/s, decodes {row.decode_mb:.0f} MB/s",
-        flush=True,
-    )
+    print(f"   codec=columns encodes {row.encode_mb:.0f} MB/s, decodes {row.decode_mb:.0f} MB/s", flush=True)
 
 
 def _parts(work: Path, name: str, sizes: Sizes) -> None:
     """Compress and decompress a ROOT file by each model; print the time of its network and of all the rest."""
     sample, source = toy_sample(name, sizes), min(toy_source("xaod_root", sizes).glob("*.root"))
     for method, folder in sample.models.items():
-        archive, restored = work / f"{name}-{method}.hepml", work / f"{name}-{method}.root"
-        for what, stage in (
-            ("compress", lambda: compress(open_folder(source), open_folder(archive), CompressConfig(), folder)),  # noqa: B023
-            ("decompress", lambda: decompress(open_folder(archive), open_folder(restored), DecompressConfig(), folder)),  # noqa: B023
-        ):
+        archive, restored = open_folder(work / f"{name}-{method}.hepml"), open_folder(work / f"{name}-{method}.root")
+        stages: dict[str, Callable[[], Mapping[str, float]]] = {
+            "compress": partial(compress, open_folder(source), archive, CompressConfig(), folder),
+            "decompress": partial(decompress, archive, restored, DecompressConfig(), folder),
+        }
+        for what, stage in stages.items():
             with network_clock() as clock:
                 start = time.process_time()
                 jets = stage()["jets"]

@@ -46,10 +46,10 @@ def csv_as_original(file: str, folder: str) -> None:
         lines = []
         for line in Path(file).read_text().splitlines():
             lines.append(line.replace(";", ",").rstrip(",\n").split(","))  # noqa: PERF401 - as it was
-        objects = max(int((len(line) - 5) / 5) for line in lines)
-        rows = []
-        for line in lines:
-            padded = line[5:] + [0] * (5 * objects - len(line) + 5)
+        objects = max(int((len(fields) - 5) / 5) for fields in lines)
+        rows: list[list[Any]] = []
+        for fields in lines:
+            padded: list[Any] = [*fields[5:], *[0] * (5 * objects + 5 - len(fields))]
             for number in range(objects):
                 rows.append(padded[5 * number : 5 * number + 5])  # noqa: PERF401
         number = 0
@@ -116,7 +116,8 @@ def steps(rows: str, batch_size: str) -> None:
     start, used, count = time.perf_counter(), time.process_time(), 0
     for (batch_nf,) in loader:
         optimizer.zero_grad()
-        functional.mse_loss(network(batch_nf), batch_nf).backward()
+        loss: Any = functional.mse_loss(network(batch_nf), batch_nf)
+        loss.backward()
         optimizer.step()
         schedule.step()
         count += len(batch_nf)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def _read_root(source: Path) -> None:
     for variables in ("atlas4", "atlas27"):
         print(f"   ROOT, {variables}, files of {size / 1e6:.0f} MB; jets from the file to arrays in our units:")
         _, peer = compare(
-            lambda variables=variables: run_module("benchmarks.jets_ours", "read", str(source), variables),
-            lambda variables=variables: run_module("benchmarks.jets_peers", "read_root", str(source), variables),
+            partial(run_module, "benchmarks.jets_ours", "read", str(source), variables),
+            partial(run_module, "benchmarks.jets_peers", "read_root", str(source), variables),
             1e-6,
             "M jets",
             per="jets",
@@ -52,9 +53,8 @@ def _read_csv(work: Path, source: Path) -> None:
 
     for what, name in (("the original's loops", "csv_as_original"), ("list loops without its faults", "csv_loops")):
         print(f"   CSV of {megabytes:.1f} MB, whole conversion, against {what}:")
-        compare(
-            ours, lambda name=name: run_module("benchmarks.jets_peers", name, str(lines), str(work)), megabytes, "MB"
-        )
+        peer = partial(run_module, "benchmarks.jets_peers", name, str(lines), str(work))
+        compare(ours, peer, megabytes, "MB")
 
 
 def _large_csv(work: Path, source: Path, size: int) -> None:

@@ -43,7 +43,6 @@ class Sizes:
     xaod_events: int
     density_epochs: int
     autoencoder_epochs: int
-    settle_epochs: int
     large_bytes: int
     """Size of the file whose conversion's memory is measured."""
     delivered_rows: int
@@ -56,7 +55,6 @@ FULL = Sizes(
     xaod_events=240_000,
     density_epochs=6,
     autoencoder_epochs=10,
-    settle_epochs=4,
     large_bytes=3_000_000_000,
     delivered_rows=4_000_000,
     trained_rows=400_000,
@@ -67,7 +65,6 @@ SMALL = Sizes(
     xaod_events=4_000,
     density_epochs=1,
     autoencoder_epochs=1,
-    settle_epochs=1,
     large_bytes=30_000_000,
     delivered_rows=200_000,
     trained_rows=20_000,
@@ -170,11 +167,10 @@ def toy_sample(name: str, sizes: Sizes) -> Sample:
     splits = {**SPLITS, "data_fraction": recipe.train_share}
     _run("organize", splits, shards=folders["shards"], dataset=dataset)
     _run("normalize", {"method": recipe.method}, dataset=dataset, statistics=statistics)
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "autoencoder": {
             "nodes": list(recipe.nodes),
             "epochs": sizes.autoencoder_epochs,
-            "settle_epochs": sizes.settle_epochs,
             "batch_size": 4096,
         },
         "density": {"epochs": sizes.density_epochs, "batch_size": 4096, "weight_decay": 0},

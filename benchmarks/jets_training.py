@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,8 @@ def jets_training(work: Path, sizes: Sizes) -> None:  # noqa: ARG001
             print(f"   {what}, batches of {batch_size}:")
             words = (name, str(rows), str(batch_size))
             compare(
-                lambda words=words: run_module("benchmarks.jets_ours", *words),
-                lambda words=words: run_module("benchmarks.jets_peers", *words),
+                partial(run_module, "benchmarks.jets_ours", *words),
+                partial(run_module, "benchmarks.jets_peers", *words),
                 1e-3,
                 "k rows",
                 per="rows",

@@ -205,7 +205,7 @@ def _with_interval(low: float, middle: float, high: float) -> str:
     shown, up, down = (
         f"{round(number / factor, digits) + 0.0:.{digits}f}" for number in (middle, high - middle, middle - low)
     )
-    unit = "" if factor == 1 else rf"\cdot10^{{{power}}}"
+    unit = "" if factor == 1 else rf"\times 10^{{{power}}}"
     return rf"${shown}^{{+{up}}}_{{-{down}}}{unit}$"
 
 

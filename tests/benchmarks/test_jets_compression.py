@@ -32,7 +32,7 @@ class Careless(Stored):
 
 
 def test_a_method_that_breaks_a_bound_once_is_refused_by_name(four: Sample) -> None:
-    with pytest.raises(DataError, match="Careless keeps only 99.9"):
+    with pytest.raises(DataError, match=r"Careless keeps only 99\.9"):
         measure(Careless("Careless"), four)
 
 
