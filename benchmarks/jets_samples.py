@@ -56,8 +56,8 @@ FULL = Sizes(
     density_epochs=6,
     autoencoder_epochs=10,
     large_bytes=3_000_000_000,
-    delivered_rows=4_000_000,
-    trained_rows=400_000,
+    delivered_rows=1_000_000,
+    trained_rows=200_000,
 )
 SMALL = Sizes(
     "small",
