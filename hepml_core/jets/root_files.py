@@ -253,11 +253,20 @@ def _numbers(array: Any, where: str) -> NDArray[Any]:
 def _flatten(block: Block, where: str) -> tuple[IntArray, Columns]:
     """Return the number of jets of each event, and the values of all jets one after the other."""
     first, *others = block
-    count_e = ak.to_numpy(ak.num(block[first])).astype(np.int64)
+    offset_e = _offsets(block[first])
     for name in others:
-        if not np.array_equal(ak.to_numpy(ak.num(block[name])), count_e):
+        if not np.array_equal(_offsets(block[name]), offset_e):
             raise DataError(f"branches {first!r} and {name!r} have different numbers of jets {where}")
-    return count_e, {name: ak.to_numpy(ak.flatten(array)) for name, array in block.items()}
+    return np.diff(offset_e), {name: ak.to_numpy(ak.flatten(array)) for name, array in block.items()}
+
+
+def _offsets(array: Any) -> IntArray:
+    """Return where each event's jets begin, and where the last one's end, counted from the first."""
+    layout = array.layout
+    if not hasattr(layout, "offsets"):
+        return np.append(0, np.cumsum(ak.to_numpy(ak.num(array)))).astype(np.int64)
+    offset_e: IntArray = np.asarray(layout.offsets.data, np.int64)
+    return offset_e - offset_e[:1]
 
 
 def _keys(run_e: KeyArray, number_e: IntArray) -> KeyArray:

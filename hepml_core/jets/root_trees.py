@@ -118,7 +118,7 @@ class RootTree:
         if branch not in self._paths:
             return str(UNSPLIT[branch].dtype)
         with _reading(self._file_name):
-            kind = str(self._tree[self._paths[branch]].array(entry_stop=0).type)
+            kind = _type_of(self._tree[self._paths[branch]])
         if not re.fullmatch(NUMBERS, kind):
             found = kind.removeprefix("0 * ")
             raise DataError(f"branch {branch!r} {self.where} holds {found}: one number for each jet is needed")
@@ -162,6 +162,14 @@ class RootTree:
         }
 
 
+def _type_of(branch: Any) -> str:
+    """Describe what a branch holds, as awkward does; a basket is read only where the file's description is not enough."""
+    interpretation = getattr(branch, "interpretation", None)
+    if isinstance(interpretation, (uproot.AsDtype, uproot.AsJagged)):
+        return f"0 * {interpretation.awkward_form(branch.file).type}"
+    return str(branch.array(entry_stop=0).type)
+
+
 def _recut(blocks: Iterator[Block], bounds: Sequence[int]) -> Iterator[Block]:
     """Cut blocks of entries anew, at the given entries."""
     held: Block = {}
@@ -171,10 +179,13 @@ def _recut(blocks: Iterator[Block], bounds: Sequence[int]) -> Iterator[Block]:
             block = next(blocks)
             held = {name: ak.concatenate([held[name], block[name]]) for name in block} if length else block
             length = len(next(iter(held.values())))
+        length -= stop - start
+        if not length:
+            yield held
+            continue
         yield {name: array[: stop - start] for name, array in held.items()}
         # Packed: a slice keeps all that it was cut from, and joined to the next block it would carry it along.
         held = {name: ak.to_packed(array[stop - start :]) for name, array in held.items()}
-        length -= stop - start
 
 
 _DAMAGE = (
