@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from hepml_core.event_images.config import ConvertConfig, NormalizeConfig, OrganizeConfig
@@ -14,6 +15,10 @@ from hepml_core.event_images.normalize import normalize
 from hepml_core.event_images.organize import organize
 from hepml_core.storage import LocalFolder
 from tests.class_folders import bright_and_dark
+
+# The same cases in every run: a failure is that of a change, not of a day. HYPOTHESIS_PROFILE=default looks further.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,8 @@ class Grid:
             with np.errstate(over="ignore"):
                 np.exp(own_n, out=own_n)
             own_n[index_n == ZERO] = 0
-        own_n /= self.factor
+        with np.errstate(over="ignore"):
+            own_n /= self.factor
         return to_type(own_n, dtype)
 
     def holds(self, value_n: NDArray[Any], kept_n: NDArray[Any]) -> BoolArray:
