@@ -23,7 +23,7 @@ test-all: $(VENV)/.test  ## Run all tests, slow ones too
 lint: $(VENV)/.test  ## Check style, types and the direction of imports
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-bench: $(VENV)/.test  ## Measure against the originals' ways, side by side (about 15 minutes)
+bench: $(VENV)/.test  ## Measure against the originals' ways, side by side (hours: it fits models)
 	@$(BIN)/python -m benchmarks
 
 generate: $(VENV)/.test  ## Renew what is generated: compiled pipelines and the tables of settings
