@@ -115,8 +115,10 @@ class RootFile(Stored):
         types = {name: value_n.dtype for name, value_n in sample.values.items()}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "jets.root"
-            with JetWriter(path, "jets", event_branches={}, jet_branches=types, compression=self.compression) as writer:
-                writer.extend({}, None, sample.values)
+            with JetWriter(
+                path, "jets", event_branches={}, jet_branches=types, compression=self.compression, flat=True
+            ) as writer:
+                writer.extend({}, np.array([len(next(iter(sample.values.values())))]), sample.values)
             return [path.read_bytes()]
 
     def decode(self, parts: Sequence[bytes], sample: Sample) -> Values:

@@ -25,7 +25,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -235,6 +235,22 @@ class Output:
         if receipt:
             content = {"file": dataclasses.asdict(entry), "notes": dict(notes or {})}
             self._receipts.write(f"{entry.name}.json", _to_json(content))
+
+    def once(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return the notes of a file: of the one that a killed run left whole, or of the one that ``make`` writes.
+
+        Args:
+            name: Name of the file, which ``make`` publishes in ``files``.
+            make: Writes the file and returns its notes; ``records`` among them is the number of its records.
+        """
+        found = self.receipt(name)
+        if found:
+            return found[1]
+        notes = make()
+        stat = self.files.stat(name)
+        assert stat is not None, f"{name} was not written"
+        self.keep(FileEntry(name, stat.bytes, checksum(self.files, name, stat.bytes), notes["records"]), notes)
+        return notes
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file and list it."""

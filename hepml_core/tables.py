@@ -1,4 +1,4 @@
-"""Columns as Parquet shards: the only door to pyarrow.
+"""Columns as Parquet shards: the only door to Parquet.
 
 A shard is a Parquet file with one column of plain numbers or text for each ``Column`` of a manifest's schema. Numbers
 are stored byte by byte (BYTE_STREAM_SPLIT) and text as a dictionary, compressed with zstd; pages carry checksums. The

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 
 from hepml_core import __version__
-from hepml_core.artifacts import FileEntry, Output, checksum, read_manifest
+from hepml_core.artifacts import Output, read_manifest
 from hepml_core.errors import DataError, SettingError
 from hepml_core.jets.archive import ENDING, ArchiveWriter
 from hepml_core.jets.archive_header import Header, StoredVariable
@@ -51,23 +52,17 @@ def compress(
         raise SettingError(f"{source} holds {len(files)} ROOT files: name a folder for as many archives, not {archive}")
     if single:
         folder, name = split_address(archive)
-        return _report(*_compress_file(files[0], folder, name, kind, config))
+        return _report(_compress_file(files[0], folder, name, kind, config))
     inputs = {"source": digest_of(files), **({"model": kind.manifest.digest} if kind.manifest else {})}
     output = Output(archive, "archive", "jets", config, inputs)
     if output.finished:
         log.info("%s is already there", archive)
         return output.finished.metrics
-    sums = np.zeros(4)
+    sums: Counter[str] = Counter()
     for file in files:
         name = file.name.removesuffix(".root") + ENDING
-        found = output.receipt(name)
-        made = np.array(found[1]["sums"] if found else _compress_file(file, output.files, name, kind, config))
-        if not found:
-            size = int(made[3])
-            entry = FileEntry(name, size, checksum(output.files, name, size), records=int(made[1]))
-            output.keep(entry, {"sums": made.tolist()})
-        sums += made
-    metrics = _report(*sums)
+        sums.update(output.once(name, partial(_compress_file, file, output.files, name, kind, config)))
+    metrics = _report(sums)
     output.publish(metrics=metrics)
     return metrics
 
@@ -108,8 +103,8 @@ def _check_asked(asked: Mapping[str, Bound], variables: tuple[str, ...]) -> None
 
 def _compress_file(
     file: SourceFile, folder: Folder, name: str, kind: OpenCodec, config: CompressConfig
-) -> tuple[int, int, int, int]:
-    """Write the archive of a file; return its events, jets, bytes of values in the file's types, and bytes."""
+) -> dict[str, int]:
+    """Write the archive of a file; return the numbers of its ``records`` (events) and ``jets``, and its sizes in bytes."""
     with (
         open_folder(file.folder).local(file.name) as path,
         open_jets(
@@ -139,7 +134,8 @@ def _compress_file(
                 writer.write([*_structure(events), *_encode(codec, events, file.name)], len(events), jets_in_block)
                 bar.advance(len(events))
         total = sum(block.jets for block in writer.blocks)
-        return jets.events, total, total * sum(one.itemsize for one in header.dtypes.values()), _size(staged)
+        raw = total * sum(one.itemsize for one in header.dtypes.values())
+        return {"records": jets.events, "jets": total, "raw_bytes": raw, "bytes": staged.stat().st_size}
 
 
 def _structure(events: Events) -> Iterator[bytes]:
@@ -182,11 +178,8 @@ def _header(jets: JetTree, kind: OpenCodec, config: CompressConfig) -> Header:
     )
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-def _report(events: float, jets: float, raw: float, written: float) -> dict[str, float]:
+def _report(made: Mapping[str, int]) -> dict[str, float]:
+    events, jets, raw, written = (made[name] for name in ("records", "jets", "raw_bytes", "bytes"))
     per_jet = written / jets if jets else 0.0
     log.info("%.2f bytes a jet, of %.2f: %d jets in %d events", per_jet, raw / max(jets, 1), jets, events)
     return {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepml_core.artifacts import FileEntry, Output, checksum, read_manifest
+from hepml_core.artifacts import Output, read_manifest
 from hepml_core.errors import DataError, FolderError, SettingError
 from hepml_core.jets.archive import ENDING, ArchiveReader, Block
 from hepml_core.jets.archive_header import Header
@@ -46,27 +48,23 @@ def decompress(
     readers = [ArchiveReader(folder, name) for name in names]
     if single:
         place, name = split_address(restored)
-        events, jets = _decompress_file(readers[0], place, name, config, model)
-        return {"events": events, "jets": jets}
+        return _report(_decompress_file(readers[0], place, name, config, model))
     inputs = {name: _digest(reader) for name, reader in zip(names, readers, strict=True)}
     output = Output(restored, "restored", "jets", config, inputs)
     if output.finished:
         log.info("%s is already there", restored)
         return output.finished.metrics
-    sums = np.zeros(2)
+    sums: Counter[str] = Counter()
     for reader, name in zip(readers, names, strict=True):
         file = name.removesuffix(ENDING) + ".root"
-        found = output.receipt(file)
-        made = found[1]["sums"] if found else _decompress_file(reader, output.files, file, config, model)
-        if not found:
-            stat = output.files.stat(file)
-            assert stat is not None
-            entry = FileEntry(file, stat.bytes, checksum(output.files, file, stat.bytes), records=int(made[0]))
-            output.keep(entry, {"sums": list(made)})
-        sums += made
-    metrics = {"events": float(sums[0]), "jets": float(sums[1])}
+        sums.update(output.once(file, partial(_decompress_file, reader, output.files, file, config, model)))
+    metrics = _report(sums)
     output.publish(metrics=metrics)
     return metrics
+
+
+def _report(made: Mapping[str, int]) -> dict[str, float]:
+    return {"events": float(made["records"]), "jets": float(made["jets"])}
 
 
 def _digest(reader: ArchiveReader) -> str:
@@ -86,8 +84,8 @@ def _find_archives(archive: Folder) -> tuple[Folder, list[str]]:
 
 def _decompress_file(
     reader: ArchiveReader, folder: Folder, name: str, config: DecompressConfig, model: Folder | None
-) -> tuple[int, int]:
-    """Write the ROOT file of an archive; return its events and jets."""
+) -> dict[str, int]:
+    """Write the ROOT file of an archive; return the numbers of its events (``records``) and jets."""
     header = Header.from_plain(reader.header, reader.where)
     first, last = _event_range(reader, config)
     codec = _open_codec(header, reader.where, config, model).of_file(header.factors, header.dtypes)
@@ -100,6 +98,7 @@ def _decompress_file(
             event_branches=header.event_branches,
             jet_branches={one.branch: one.dtype for one in header.variables.values()},
             compression=config.compression,
+            flat=header.flat,
         ) as writer,
         progress("decompress", last - first, "events") as bar,
     ):
@@ -110,7 +109,7 @@ def _decompress_file(
             number_e = np.arange(block.first_event, block.first_event + block.events)
             jets += _write(writer, decoded, (number_e >= first) & (number_e < last), header)
             bar.advance(min(last, block.first_event + block.events) - max(first, block.first_event))
-    return last - first, jets
+    return {"records": last - first, "jets": jets}
 
 
 def _event_range(reader: ArchiveReader, config: DecompressConfig) -> tuple[int, int]:
@@ -160,16 +159,12 @@ _DAMAGE = (LookupError, ValueError, TypeError, ArithmeticError, MemoryError, Run
 
 
 def _write(writer: JetWriter, decoded: Decoded, keep_e: NDArray[np.bool_], header: Header) -> int:
-    """Write chosen events; in a flat tree a row for each jet, with its event's numbers. Return the number of jets."""
+    """Write chosen events; return the number of their jets."""
     keep_n = np.repeat(keep_e, decoded.count_e)
     count_e = decoded.count_e[keep_e]
     columns = {header.variables[name].branch: value_n[keep_n] for name, value_n in decoded.values.items()}
     of_event = {branch: value_e[keep_e] for branch, value_e in decoded.of_event.items()}
-    if header.flat:
-        repeated = {branch: np.repeat(value_e, count_e) for branch, value_e in of_event.items()}
-        writer.extend(repeated, None, columns)
-    else:
-        writer.extend(of_event, count_e, columns)
+    writer.extend(of_event, count_e, columns)
     return int(count_e.sum())
 
 

@@ -185,11 +185,10 @@ def _write_xaod(path: Path, blocks: Iterator[Events]) -> None:
 def _write_flat(path: Path, blocks: Iterator[Events]) -> None:
     """Write a row for each jet, in GeV."""
     types = {name: _type_of(name) for name in SETS["atlas27"]}
-    with JetWriter(path, "jets", event_branches={"eventNumber": np.uint64}, jet_branches=types) as writer:
+    with JetWriter(path, "jets", event_branches={"eventNumber": np.uint64}, jet_branches=types, flat=True) as writer:
         for events in blocks:
-            number_n = np.repeat(events.number_e.astype(np.uint64), events.count_e)
             columns = {name: events.values[name].astype(kind) for name, kind in types.items()}
-            writer.extend({"eventNumber": number_n}, None, columns)
+            writer.extend({"eventNumber": events.number_e.astype(np.uint64)}, events.count_e, columns)
 
 
 def _type_of(variable: str) -> type[np.generic]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepml_core.artifacts import FileEntry, Output, checksum
+from hepml_core.artifacts import Output
 from hepml_core.errors import DataError, SettingError
 from hepml_core.jets.config import ConvertConfig, PredictConfig
 from hepml_core.jets.events import Events
@@ -47,18 +49,11 @@ def predict(source: Folder, model: Folder, predictions: Folder, config: PredictC
     if output.finished:
         log.info("%s is already there", predictions)
         return output.finished.metrics
-    events = jets = 0
+    sums: Counter[str] = Counter()
     for file in files:
         name = file.name.rpartition(".")[0] + ".root"
-        found = output.receipt(name)
-        made = found[1] if found else _reconstruct(file, output.files, name, reconstructor, config)
-        if not found:
-            stat = output.files.stat(name)
-            assert stat is not None
-            crc32c = checksum(output.files, name, stat.bytes)
-            output.keep(FileEntry(name, stat.bytes, crc32c, made["events"]), made)
-        events, jets = events + made["events"], jets + made["jets"]
-    metrics = {"events": float(events), "jets": float(jets)}
+        sums.update(output.once(name, partial(_reconstruct, file, output.files, name, reconstructor, config)))
+    metrics = {"events": float(sums["records"]), "jets": float(sums["jets"])}
     output.publish(metrics=metrics)
     return metrics
 
@@ -78,25 +73,23 @@ class Plan(NamedTuple):
 def _reconstruct(
     file: SourceFile, folder: Folder, name: str, reconstructor: Reconstructor, config: PredictConfig
 ) -> dict[str, int]:
-    made = {"events": 0, "jets": 0}
+    made = {"records": 0, "jets": 0}
     with ExitStack() as stack:
         plan = _open(file, stack, reconstructor, config)
         jet_branches = {plan.branches[one]: plan.dtypes[one] for one in reconstructor.variables}
         path = stack.enter_context(folder.staged(name))
         with (
-            JetWriter(path, plan.tree, event_branches=plan.event_branches, jet_branches=jet_branches) as writer,
+            JetWriter(
+                path, plan.tree, event_branches=plan.event_branches, jet_branches=jet_branches, flat=plan.flat
+            ) as writer,
             progress(f"predict {file.name}", 0, "events") as bar,
         ):
             for events in plan.events:
                 columns = _apply(events, plan, reconstructor, file.name)
                 numbers = [events.number_e, events.of_event.get("run", events.number_e)]
                 of_event = dict(zip(plan.event_branches, numbers, strict=False))
-                if plan.flat:
-                    repeated = {branch: np.repeat(value_e, events.count_e) for branch, value_e in of_event.items()}
-                    writer.extend(repeated, None, columns)
-                else:
-                    writer.extend(of_event, events.count_e, columns)
-                made["events"] += len(events)
+                writer.extend(of_event, events.count_e, columns)
+                made["records"] += len(events)
                 made["jets"] += int(events.count_e.sum())
                 bar.advance(len(events))
     return made

@@ -46,6 +46,7 @@ class JetWriter:
         event_branches: Type of each branch with one value for an event, by its name.
         jet_branches: Type of each branch with one value for a jet, by its name.
         compression: ROOT's compression of the baskets.
+        flat: Whether each jet is a row of the tree, with the values of its event beside its own.
 
     Raises:
         KeyError: The compression is unknown.
@@ -59,11 +60,12 @@ class JetWriter:
         event_branches: Mapping[str, DTypeLike],
         jet_branches: Mapping[str, DTypeLike],
         compression: Compression = "zstd",
+        flat: bool = False,
     ) -> None:
         self._event_types = {name: np.dtype(kind) for name, kind in event_branches.items()}
         self._jet_types = {name: np.dtype(kind) for name, kind in jet_branches.items()}
         self._path, self._name, self._compression = path, tree, COMPRESSIONS[compression]
-        self._flat = False
+        self._flat = flat
         self._tree: Any = None
         self._waiting: dict[str, list[NDArray[Any]]] = {}
         self._counts: list[IntArray] = []
@@ -88,31 +90,29 @@ class JetWriter:
     def extend(
         self,
         event_columns: Mapping[str, NDArray[Any]],
-        count_e: IntArray | None,
+        count_e: IntArray,
         jet_columns: Mapping[str, NDArray[Any]],
     ) -> None:
         """Append events.
 
         Args:
             event_columns: Values of each event, one array for each of ``event_branches``.
-            count_e: Number of jets of each event. None makes a flat tree with a row for each jet; then ``event_columns``
-                too hold a value for each jet. It is None for all calls or for none.
+            count_e: Number of jets of each event.
             jet_columns: Values of each jet, one array for each of ``jet_branches``.
         """
-        first = not self._waiting and self._tree is None
-        assert first or self._flat == (count_e is None), "a tree is flat or not"
         assert event_columns.keys() == self._event_types.keys()
         assert jet_columns.keys() == self._jet_types.keys()
-        self._flat = count_e is None
-        jets = len(next(iter(jet_columns.values()), ())) if count_e is None else int(count_e.sum())
-        rows = jets if count_e is None else len(count_e)
+        jets = int(count_e.sum())
         assert all(len(column) == jets for column in jet_columns.values()), "columns of jets differ in length"
-        assert all(len(column) == rows for column in event_columns.values()), "columns of events differ in length"
+        assert all(len(column) == len(count_e) for column in event_columns.values()), (
+            "columns of events differ in length"
+        )
+        if self._flat:
+            event_columns = {name: np.repeat(column_e, count_e) for name, column_e in event_columns.items()}
         for name, column in (*event_columns.items(), *jet_columns.items()):
             self._waiting.setdefault(name, []).append(column)
-        if count_e is not None:
-            self._counts.append(count_e)
-        self._entries += rows
+        self._counts.append(count_e)
+        self._entries += jets if self._flat else len(count_e)
         if self._entries >= ENTRIES_PER_BASKET:
             self._write_basket()
 

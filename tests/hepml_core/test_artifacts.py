@@ -312,6 +312,21 @@ def test_a_receipt_that_makes_no_sense_counts_as_none(tmp_path: Path, content: b
     assert output_in(tmp_path).receipt("part-0") is None
 
 
+def test_a_file_is_made_once_however_often_its_stage_is_killed(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> dict[str, int]:
+        made.append("part-0")
+        output.files.write("part-0", b"content")
+        return {"records": 3, "jets": 7}
+
+    for _ in range(3):
+        output = output_in(tmp_path)
+        assert output.once("part-0", make) == {"records": 3, "jets": 7}
+    assert made == ["part-0"]
+    assert output.publish(metrics={}).files == (FileEntry("part-0", 7, crc32c(b"content"), 3),)
+
+
 def test_a_receipt_speaks_for_no_other_file(tmp_path: Path) -> None:
     output = output_in(tmp_path)
     for name in ("part-0", "part-1"):

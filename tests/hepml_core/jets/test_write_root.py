@@ -80,11 +80,12 @@ def test_many_small_chunks_become_few_baskets(tmp_path: Path) -> None:
 
 
 def test_a_flat_tree_has_a_row_for_each_jet(tmp_path: Path) -> None:
+    types = {"pt": np.float64}
     with JetWriter(
-        tmp_path / "a.root", "jets", event_branches={"eventNumber": np.int64}, jet_branches={"pt": np.float64}
+        tmp_path / "a.root", "jets", event_branches={"eventNumber": np.int64}, jet_branches=types, flat=True
     ) as writer:
-        writer.extend({"eventNumber": np.array([7, 7, 9])}, None, {"pt": np.array([3.0, 2.0, 1.0])})
-        writer.extend({"eventNumber": np.array([10])}, None, {"pt": np.array([4.0])})
+        writer.extend({"eventNumber": np.array([7, 8, 9])}, np.array([2, 0, 1]), {"pt": np.array([3.0, 2.0, 1.0])})
+        writer.extend({"eventNumber": np.array([10])}, np.array([1]), {"pt": np.array([4.0])})
     with uproot.open(tmp_path / "a.root") as file:
         assert file["jets"].keys() == ["eventNumber", "pt"]
         assert file["jets"]["eventNumber"].array().tolist() == [7, 7, 9, 10]
@@ -116,5 +117,3 @@ def test_columns_of_other_lengths_or_names_are_a_bug_of_the_caller(tmp_path: Pat
         with pytest.raises(AssertionError):
             writer.extend({}, np.array([3]), {"eta": np.ones(3)})
         writer.extend({}, np.array([3]), {"pt": np.ones(3)})
-        with pytest.raises(AssertionError, match="flat or not"):
-            writer.extend({}, None, {"pt": np.ones(3)})
