@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import subprocess
 import sys
@@ -11,6 +12,11 @@ import pytest
 
 from hepml_core.errors import SettingError, UnknownNameError
 from pipelines.__main__ import VERBS, choose_pipeline, domains, main
+from tests.pipelines.compiled import GOLDEN, compiled, executors_of, parameters_of, tasks_of, without_kfp_version
+
+ON_GPU = (("HEPML_ACCELERATOR", "nvidia-gpu"), ("HEPML_IMAGES", "registry.example/hep"), ("HEPML_TAG", "v9"))
+WHOLE = [(domain, f"{domain}{kind}") for domain in domains() for kind in ("", "_toy")]
+"""The pipelines from source files, or from nothing, to a report."""
 
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -125,3 +131,68 @@ def test_modules_that_are_no_domain_are_not_offered() -> None:
 def test_a_slip_is_answered_without_waiting_for_kubeflow() -> None:
     code = "import sys; from pipelines.__main__ import main; main(['rnu']); assert 'kfp' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("domain", domains())
+def test_the_compiled_pipelines_of_a_domain_are_the_golden_ones(domain: str) -> None:
+    fresh = compiled(domain)
+    assert sorted(fresh) == sorted(path.stem for path in GOLDEN.glob(f"{domain}*"))
+    for name, text in fresh.items():
+        golden = (GOLDEN / f"{name}.yaml").read_text()
+        old, new = (without_kfp_version(one).splitlines() for one in (golden, text))
+        difference = "\n".join(difflib.unified_diff(old, new, "golden", "fresh", n=1, lineterm=""))
+        assert not difference, f"{name} has changed; if that is meant, run: make generate\n{difference}"
+
+
+def test_compiling_again_gives_the_same_bytes() -> None:
+    assert compiled("event_images", seed=3) == compiled("event_images")
+
+
+@pytest.mark.parametrize(("domain", "name"), WHOLE)
+def test_training_and_evaluation_get_shared_memory(domain: str, name: str) -> None:
+    _, added = executors_of(compiled(domain)[name])
+    assert set(added) == {"train", "evaluate"}
+    for part in added.values():
+        assert [(mount["mountPath"], mount["medium"]) for mount in part["emptyDirMounts"]] == [("/dev/shm", "Memory")]  # noqa: S108
+
+
+@pytest.mark.parametrize(("domain", "name"), WHOLE)
+def test_a_gpu_goes_to_training_and_evaluation_only(domain: str, name: str) -> None:
+    containers, _ = executors_of(compiled(domain, 2, ON_GPU)[name])
+    asking = {stage for stage, container in containers.items() if "accelerator" in container.get("resources", {})}
+    assert asking == {"train", "evaluate"}
+
+
+@pytest.mark.parametrize(("domain", "name"), WHOLE)
+def test_images_come_from_the_registry_and_tag_of_the_environment(domain: str, name: str) -> None:
+    containers, _ = executors_of(compiled(domain, 2, ON_GPU)[name])
+    assert {part["image"] for part in containers.values()} == {
+        "registry.example/hep/prepare:v9",
+        "registry.example/hep/train-gpu:v9",
+    }
+
+
+@pytest.mark.parametrize(("domain", "name"), WHOLE)
+def test_shards_are_written_where_the_parameter_says_so_that_only_manifests_travel(domain: str, name: str) -> None:
+    tasks = tasks_of(compiled(domain)[name])
+    for stage in ("convert", "organize"):
+        parameters = tasks[stage]["inputs"]["parameters"]
+        placeholder = "{{$.inputs.parameters['pipelinechannel--shards_root']}}"
+        assert parameters["settings"]["runtimeValue"]["constant"]["shards_root"] == placeholder
+        assert parameters["pipelinechannel--shards_root"] == {"componentInputParameter": "shards_root"}
+
+
+@pytest.mark.parametrize("domain", domains())
+def test_a_toy_pipeline_hands_on_its_parameters_to_the_pipeline_inside_it(domain: str) -> None:
+    handed_on = tasks_of(compiled(domain)[f"{domain}_toy"])[domain.replace("_", "-")]["inputs"]["parameters"]
+    source = handed_on.pop("source")
+    assert source == {"taskOutputParameter": {"outputParameterKey": "Output", "producerTask": "generate"}}
+    own, toy = (parameters_of(compiled(domain)[name]) for name in (domain, f"{domain}_toy"))
+    assert {name for name, given in handed_on.items() if given == {"componentInputParameter": name}} == set(own) & set(
+        toy
+    )
+
+
+@pytest.mark.parametrize(("domain", "name"), WHOLE)
+def test_source_files_are_an_address_and_never_an_artifact_that_is_copied(domain: str, name: str) -> None:
+    assert "artifacts" not in tasks_of(compiled(domain)[name])["convert"]["inputs"]
