@@ -63,7 +63,7 @@ class ColumnCodec:
             index_n, good_n = grid.to_index(values[name])
             good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
             index_n[~good_n] = 0
-            parts += [pack(index_n), pack_exceptions(values[name], ~good_n)]
+            parts += [pack(index_n, alike=False), pack_exceptions(values[name], ~good_n)]
         return parts
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
@@ -100,7 +100,7 @@ class AutoencoderCodec:
         """See ``Codec``: steps, latent variables, corrections and exceptions of each variable, a checksum."""
         latent_nz, fits_n = self._latent(values)
         index_nz, step_z = _round(latent_nz, self.latent_step)
-        parts = [step_z.tobytes(), *(pack(index_n) for index_n in index_nz.T.copy())]
+        parts = [step_z.tobytes(), *(pack(index_n, alike=False) for index_n in index_nz.T.copy())]
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
         indices: list[IntArray] = []
         for number, name in enumerate(self.reconstructor.variables):
@@ -114,7 +114,7 @@ class AutoencoderCodec:
                 good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
                 good_n &= ~_unsure(grid, output_nf[:, number])
                 correction_n = index_n - _nearest(grid, output_nf[:, number])
-                parts += [pack(np.where(good_n, correction_n, 0)), pack_exceptions(values[name], ~good_n)]
+                parts += [pack(np.where(good_n, correction_n, 0), alike=False), pack_exceptions(values[name], ~good_n)]
                 indices.append(index_n[good_n])
         return [*parts, _checksum(indices)]
 

@@ -21,9 +21,10 @@ from hepml_core.jets.events import Events
 from hepml_core.jets.open_codec import OpenCodec, open_autoencoder, open_columns, open_density
 from hepml_core.jets.packing import pack
 from hepml_core.jets.root_files import JetTree, open_jets
-from hepml_core.jets.sources import SourceFile, digest_of, find_files, split_address
+from hepml_core.jets.sources import SourceFile, find_files
 from hepml_core.jets.variables import SETS, VARIABLES, choose_variables
 from hepml_core.progress import progress
+from hepml_core.source_files import digest_of, split_address
 from hepml_core.storage import Folder, open_folder
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,11 @@ from hepml_core.jets.config import ConvertConfig
 from hepml_core.jets.csv_files import BadLine
 from hepml_core.jets.row_kinds import OF_EVENT, EventRows, ObjectRows, RowKind
 from hepml_core.jets.selection import Tally, select
-from hepml_core.jets.sources import SourceFile, check_file, digest_of, find_files, read_events, variables_of
+from hepml_core.jets.sources import SourceFile, check_file, find_files, read_events, variables_of
 from hepml_core.jets.variables import OBJECTS
 from hepml_core.parallel import in_processes
 from hepml_core.progress import progress
+from hepml_core.source_files import digest_of
 from hepml_core.storage import Folder
 from hepml_core.tables import TableWriter
 

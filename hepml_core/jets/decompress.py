@@ -21,9 +21,9 @@ from hepml_core.jets.config import DecompressConfig
 from hepml_core.jets.events import IntArray
 from hepml_core.jets.open_codec import OpenCodec, open_autoencoder, open_columns, open_density
 from hepml_core.jets.packing import unpack
-from hepml_core.jets.sources import split_address
 from hepml_core.jets.write_root import JetWriter
 from hepml_core.progress import progress
+from hepml_core.source_files import split_address
 from hepml_core.storage import Folder
 
 log = logging.getLogger(__name__)

@@ -20,10 +20,11 @@ from hepml_core.jets.events import Events
 from hepml_core.jets.grids import to_type
 from hepml_core.jets.inference import Reconstructor
 from hepml_core.jets.root_files import JetTree, open_jets
-from hepml_core.jets.sources import SourceFile, digest_of, find_files, read_events
+from hepml_core.jets.sources import SourceFile, find_files, read_events
 from hepml_core.jets.variables import VARIABLES
 from hepml_core.jets.write_root import JetWriter
 from hepml_core.progress import progress
+from hepml_core.source_files import digest_of
 from hepml_core.storage import Folder, open_folder
 
 log = logging.getLogger(__name__)

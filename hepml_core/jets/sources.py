@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from hepml_core import source_files
 from hepml_core.errors import DataError, UnknownNameError
 from hepml_core.jets.config import ConvertConfig, Format
 from hepml_core.jets.csv_files import BadLine, read_csv
@@ -21,8 +19,6 @@ from hepml_core.jets.root_files import JetTree, mass_of, open_jets
 from hepml_core.jets.variables import MEV, SETS, choose_variables
 from hepml_core.storage import Folder, open_folder
 
-log = logging.getLogger(__name__)
-
 Kind = Literal["root", "csv"]
 ENDINGS: dict[str, Kind] = {".root": "root", ".csv": "csv"}
 DEFAULT_VARIABLES: dict[Kind, tuple[str, ...]] = {"root": SETS["atlas4"], "csv": SETS["phenoml4"]}
@@ -30,18 +26,8 @@ CSV_VARIABLES = ("E", "pt", "eta", "phi", "m")
 """What CSV files hold, and the mass that is computed from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """A file with events."""
-
-    folder: str
-    """Address of the source's folder."""
-    name: str
-    """Name in that folder."""
-    kind: Kind
-    bytes: int
-    version: str
-    """Changes when the content does."""
+SourceFile: TypeAlias = source_files.SourceFile[Kind]
+"""A file with events of jets."""
 
 
 def find_files(source: Folder, format: Format) -> list[SourceFile]:  # noqa: A002 - the setting's name
@@ -50,41 +36,11 @@ def find_files(source: Folder, format: Format) -> list[SourceFile]:  # noqa: A00
     Raises:
         DataError: There is no such folder, no such file in it, or there are files of both kinds.
     """
-    if _kind_of(str(source)) and (source.path is None or source.path.is_file()):
-        folder, name = split_address(source)
-        stats = [found for found in [folder.stat(name)] if found]
-    elif source.path is not None and not source.path.is_dir():
-        raise DataError(f"{source} is no folder: --source names a folder of ROOT or CSV files, or one such file")
-    else:
-        folder = source
-        stats = [one for one in source.walk() if not any(part.startswith(".") for part in one.name.split("/"))]
-    files = [
-        SourceFile(str(folder), one.name, kind, one.bytes, one.version)
-        for one in stats
-        if (kind := _kind_of(one.name)) and format in ("auto", kind)
-    ]
-    if not files:
-        wanted = "*.root or *.csv" if format == "auto" else f"*.{format}"
-        raise DataError(f"{source} holds no file {wanted}")
+    only = None if format == "auto" else (format,)
+    files = source_files.find_files(source, ENDINGS, "ROOT or CSV files", only)
     if len({file.kind for file in files}) > 1:
         raise DataError(f"{source} holds ROOT and CSV files: format=root or format=csv chooses")
-    if len(files) < len(stats):
-        log.info("left out %d files of %s that are not %s", len(stats) - len(files), source, files[0].kind)
-    return sorted(files, key=lambda file: file.name)
-
-
-def split_address(file: Folder) -> tuple[Folder, str]:
-    """Return the folder and the name of what was opened as a folder and is a file."""
-    if file.path is not None:
-        return open_folder(file.path.parent), file.path.name
-    address, _, name = str(file).rpartition("/")
-    return open_folder(address), name
-
-
-def digest_of(files: Sequence[SourceFile]) -> str:
-    """Return a digest that changes when a file is added, removed, renamed or changed."""
-    content = "\n".join(f"{file.name}\0{file.bytes}\0{file.version}" for file in files)
-    return hashlib.sha256(content.encode()).hexdigest()
+    return files
 
 
 def variables_of(config: ConvertConfig, kind: Kind) -> tuple[str, ...]:
@@ -177,7 +133,3 @@ def _with_variables(events: Events, variables: Sequence[str], config: ConvertCon
     if "m" in variables:
         values["m"] = mass_of(values["E"], values["pt"], values["eta"])
     return dataclasses.replace(events, values={name: values[name] for name in variables}, of_event=of_event)
-
-
-def _kind_of(name: str) -> Kind | None:
-    return ENDINGS.get(PurePosixPath(name).suffix.lower())
