@@ -131,8 +131,9 @@ class JetTree:
             count_e,
             number_e,
             _keys(np.full(events, scope, np.uint64) if run_e is None else run_e.astype(np.uint64), number_e),
-            np.full(events, process),
-            np.full(int(count_e.sum()), "j"),
+            # One name for all: a copy for each jet would take longer than to read its pt.
+            np.broadcast_to(np.array(process), events),
+            np.broadcast_to(np.array("j"), int(count_e.sum())),
             {name: _value(name, values, factors, raw) for name in self.variables},
             {} if run_e is None else {"run": run_e.astype(np.float64)},
         )
@@ -296,8 +297,11 @@ def _value(variable: str, values: Columns, factors: Mapping[str, float], raw: bo
     if variable in values:
         value_n, factor = values[variable], factors[variable]
         with np.errstate(over="ignore"):
-            # The product in double precision, so that it is rounded once.
-            return (value_n if factor == 1 else value_n * np.float64(factor)).astype(np.float32, copy=False)
+            if factor == 1:
+                return value_n.astype(np.float32, copy=False)
+            # The product in double precision, so that it is rounded once; in pieces that stay in the cache.
+            out_n = np.empty(len(value_n), np.float32)
+            return np.multiply(value_n, factor, out=out_n, dtype=np.float64, casting="same_kind")
     scaled = {name: values[name] * np.float64(factors[name]) for name in values if name in INGREDIENTS[variable]}
     if variable == "E":
         return energy_of(scaled["pt"], scaled["eta"], scaled["m"])
