@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hepml_core.artifacts import FileEntry, Manifest, Output, check_files, files_of, read_manifest
+from hepml_core.artifacts import Manifest, Output, check_files, files_of, read_manifest
 from hepml_core.errors import DataError
 from hepml_core.event_images.config import OrganizeConfig
 from hepml_core.examples import decode_example, encode_example
-from hepml_core.parallel import in_threads
-from hepml_core.progress import progress
-from hepml_core.records import Records, duplicate_groups, shuffled
-from hepml_core.splits import SPLITS, Categories, assign_splits, assign_splits_exactly, balance, choose_categories
+from hepml_core.records import Records, duplicate_groups
+from hepml_core.split_shards import (
+    CopyRecords,
+    IntArray,
+    assign_records,
+    copy_as_they_are,
+    count_events,
+    find_copies,
+    write_splits,
+)
+from hepml_core.splits import SPLITS, Categories, balance, choose_categories
 from hepml_core.storage import Folder
-from hepml_core.tfrecord import IndexArray, ShardWriter, index_name, payload, write_index
+from hepml_core.tfrecord import IndexArray, ShardWriter, payload
 
 log = logging.getLogger(__name__)
-
-CHUNK_RECORDS = 16
-"""Neighbours that travel together into a shard: few enough to mix classes, enough for reads of some 100 kB."""
-WRITE_BYTES = 1 << 23
-"""Bytes that are fetched and written at once."""
-
-IntArray = NDArray[np.int64]
 
 
 def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping[str, float]:
@@ -54,8 +54,15 @@ def organize(shards: Folder, dataset: Folder, config: OrganizeConfig) -> Mapping
     records = Records(files_of(shards, manifest), manifest.shards())
     assignment = _assign(records, categories, config)
     counts = _count(assignment, categories, config)
-    content = Content(records, assignment.category_n, _relabel(manifest, categories))
-    _make_shards(_plan(assignment, config), content, output, int(np.count_nonzero(assignment.split_n >= 0)))
+    write_splits(
+        records,
+        assignment.split_n,
+        assignment.category_n,
+        output,
+        seed=config.seed,
+        records_per_shard=config.records_per_shard,
+        copy=_copy_of(manifest, categories),
+    )
     facts = {
         **{name: manifest.facts[name] for name in ("height", "width", "channels", "bits", "storage", "image_size")},
         "class_names": categories.names,
@@ -77,38 +84,13 @@ class Assignment:
     category_n: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class ShardJob:
-    """One shard to write."""
-
-    name: str
-    split: str
-    record_n: IntArray
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What the shards are made from."""
-
-    records: Records
-    category_n: NDArray[np.int32]
-    names: list[str]
-    """Names of the categories, where the records are to be written anew with them."""
-
-
 def _assign(records: Records, categories: Categories, config: OrganizeConfig) -> Assignment:
     key_n, label_n = records.index_n["key"], records.index_n["label"]
     category_n = categories.of_class_c.astype(np.int32)[label_n]
     if config.duplicates == "drop":
         category_n = _without_duplicates(records, category_n)
     fractions = (config.train_fraction, config.valid_fraction, config.test_fraction)
-    kept_n = category_n >= 0
-    if config.exact:
-        split_n = np.empty(len(records), np.int8)
-        split_n[kept_n] = assign_splits_exactly(key_n[kept_n], label_n[kept_n], fractions, config.seed)
-    else:
-        split_n = assign_splits(key_n, fractions, config.seed).astype(np.int8)
-    split_n[~kept_n] = -1
+    split_n = assign_records(records, category_n >= 0, fractions, config.seed, exact=config.exact)
     if config.balanced:
         split_n[~balance(key_n, label_n, category_n, split_n, config.seed)] = -1
     return Assignment(split_n, np.where(split_n >= 0, category_n, np.int32(-1)))
@@ -128,10 +110,8 @@ def _without_duplicates(records: Records, category_n: NDArray[np.int32]) -> NDAr
 
 def _count(assignment: Assignment, categories: Categories, config: OrganizeConfig) -> dict[str, dict[str, int]]:
     """Count events by split and category; refuse a split that was asked for and lacks a category."""
-    counts = {}
-    for number, split in enumerate(SPLITS):
-        members_k = np.bincount(assignment.category_n[assignment.split_n == number], minlength=len(categories.names))
-        counts[split] = {name: int(count) for name, count in zip(categories.names, members_k, strict=True)}
+    counts = count_events(assignment.split_n, assignment.category_n, categories.names)
+    for split in SPLITS:
         lacking = [name for name, count in counts[split].items() if not count]
         if lacking and getattr(config, f"{split}_fraction"):
             raise DataError(
@@ -141,60 +121,17 @@ def _count(assignment: Assignment, categories: Categories, config: OrganizeConfi
     return counts
 
 
-def _plan(assignment: Assignment, config: OrganizeConfig) -> Iterator[ShardJob]:
-    for number, split in enumerate(SPLITS):
-        record_n = np.flatnonzero(assignment.split_n == number)
-        group = max(1, config.records_per_shard // CHUNK_RECORDS) * CHUNK_RECORDS
-        chance = np.random.default_rng([config.seed, number])
-        total = -(-len(record_n) // group)
-        for part, chosen_n in enumerate(shuffled(record_n, chunk=CHUNK_RECORDS, group=group, chance=chance)):
-            yield ShardJob(f"{split}-{part:05d}-of-{total:05d}.tfrecord", split, chosen_n)
+def _copy_of(manifest: Manifest, categories: Categories) -> CopyRecords:
+    """Return how to copy: with the names of the categories, unless every class keeps its name and number."""
+    names = categories.names
+    return copy_as_they_are if manifest.facts["class_names"] == names else partial(_copy_renamed, names)
 
 
-def _relabel(manifest: Manifest, categories: Categories) -> list[str]:
-    """Return the category names, or nothing where every class keeps its name and number."""
-    return [] if manifest.facts["class_names"] == categories.names else categories.names
-
-
-def _make_shards(jobs: Iterator[ShardJob], content: Content, output: Output, events: int) -> None:
-    """Write the shards on all cores, except those that an earlier, killed run has made.
-
-    Reading, checksums and writing leave Python's lock, so threads do; worker processes cost more than they bring.
-    """
-
-    def wanted() -> Iterator[ShardJob]:
-        for job in jobs:
-            if output.receipt(job.name) and output.receipt(index_name(job.name)):
-                bar.advance(len(job.record_n))
-            else:
-                yield job
-
-    with progress("organize", events, "events") as bar:
-        for index, shard in in_threads(partial(_make_shard, content, output.files), wanted()):
-            output.keep(index)
-            output.keep(shard)
-            bar.advance(shard.records)
-
-
-def _make_shard(content: Content, folder: Folder, job: ShardJob) -> tuple[FileEntry, FileEntry]:
-    records, names = content.records, content.names
-    index_n = records.index_n[job.record_n]
-    index_n["label"] = content.category_n[job.record_n]
-    step = max(1, int(WRITE_BYTES / max(1.0, index_n["length"].mean())))
-    with folder.staged(job.name) as path, ShardWriter(path) as writer:
-        for start in range(0, len(index_n), step):
-            some = slice(start, start + step)
-            if names:
-                _write_renamed(writer, records.fetch(job.record_n[some]), index_n[some], names)
-            else:
-                writer.write_records(records.gather(job.record_n[some]), index_n[some])
-    index = write_index(folder, job.name, writer.index_n)
-    return index, FileEntry(job.name, writer.bytes, writer.crc32c, writer.records, job.split)
-
-
-def _write_renamed(writer: ShardWriter, fetched: list[memoryview], index_n: IndexArray, names: list[str]) -> None:
+def _copy_renamed(
+    names: list[str], writer: ShardWriter, records: Records, record_n: IntArray, index_n: IndexArray
+) -> None:
     """Write records with the names and numbers of their categories, for readers that look at nothing else."""
-    for record, entry in zip(fetched, index_n, strict=True):
+    for record, entry in zip(records.fetch(record_n), index_n, strict=True):
         label = int(entry["label"])
         renamed = encode_example({**decode_example(payload(record)), "label": label, "class": names[label]})
         writer.write(renamed, label=label, key=int(entry["key"]), content=int(entry["content"]))
@@ -202,15 +139,7 @@ def _write_renamed(writer: ShardWriter, fetched: list[memoryview], index_n: Inde
 
 def _report_duplicates(records: Records, assignment: Assignment) -> dict[str, int]:
     """Count pictures that stand in two splits or two categories: they make a classifier look better than it is."""
-    kept_n = assignment.split_n >= 0
-    groups = duplicate_groups(records.index_n["content"][kept_n])
-    number_n = np.flatnonzero(kept_n)
-    groups = [number_n[group] for group in groups]
-    found = {
-        "copies": sum(map(len, groups)) - len(groups),
-        "across_splits": sum(len(group) for group in groups if len(set(assignment.split_n[group])) > 1),
-        "across_classes": sum(len(group) for group in groups if len(set(assignment.category_n[group])) > 1),
-    }
+    found = find_copies(records, assignment.split_n, assignment.category_n)
     if found["across_splits"] or found["across_classes"]:
         log.warning(
             "%d pictures stand in more than one split and %d in more than one class, byte for byte the same: "

@@ -11,7 +11,8 @@ import pytest
 from hepml_core.errors import DataError, UnknownNameError
 from hepml_core.jets.config import ConvertConfig
 from hepml_core.jets.csv_files import BadLine
-from hepml_core.jets.sources import check_file, digest_of, find_files, read_events, variables_of
+from hepml_core.jets.sources import check_file, find_files, read_events, variables_of
+from hepml_core.source_files import digest_of
 from hepml_core.storage import LocalFolder
 from tests.hepml_core.jets.jet_files import COUNTS, CSV_LINES, csv, flat, four_vectors, xaod
 
