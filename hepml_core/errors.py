@@ -38,10 +38,11 @@ class UnknownNameError(HepmlError):
 
     def __init__(self, kind: str, name: str, available: Iterable[str], where: str = "") -> None:
         choices = sorted(available)
-        near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+        spelled = {choice.lower(): choice for choice in choices}
+        near = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=0.5)
         text = f"unknown {kind} {name!r}{where and ' ' + where}."
         if near:
-            text += f" Did you mean {near[0]!r}?"
+            text += f" Did you mean {spelled[near[0]]!r}?"
         super().__init__(f"{text}\n  available: {', '.join(choices) or 'none'}")
 
 

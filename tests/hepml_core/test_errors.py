@@ -25,6 +25,11 @@ def test_an_unknown_name_comes_with_the_nearest_one_and_all_others() -> None:
     assert str(error) == expected
 
 
+def test_a_name_in_other_letters_is_near() -> None:
+    assert "Did you mean 'X'?" in str(UnknownNameError("dataset", "x", ["X", "y"]))
+    assert "Did you mean 'DetectorEta'?" in str(UnknownNameError("variable", "DETECTORETA", ["DetectorEta", "eta"]))
+
+
 def test_nothing_is_suggested_where_nothing_is_near() -> None:
     assert str(UnknownNameError("class", "zzz", ["higgs", "qcd"])) == "unknown class 'zzz'.\n  available: higgs, qcd"
     assert str(UnknownNameError("class", "higgs", [])).endswith("available: none")
