@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hepml_core.errors import DependencyError, SettingError
+from hepml_core.errors import DataError, DependencyError, SettingError
 from hepml_core.metrics import Measured
 from hepml_core.plots import to_pdf, to_png
 from hepml_core.storage import Folder
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Cell = str | float | Measured | None
+
+MAX_MOVIE_BYTES = 1_000_000
+"""A page carries its movies within itself, so they must be small."""
 
 
 class Report:
@@ -55,11 +58,40 @@ class Report:
         Raises:
             SettingError: The name is taken or is no file name.
         """
+        self._check_name(name)
+        self._sections.append(_Section("figure", _heading(name), caption, name, to_png(figure), to_pdf(figure)))
+
+    def add_movies(self, name: str, gif_by_title: Mapping[str, bytes], caption: str) -> None:
+        """Add movies (GIF), side by side; they are also written as ``figures/<name>_<number>.gif``.
+
+        Args:
+            name: Name of the section and of the files, which are numbered from 1.
+            gif_by_title: Each movie's title, which stands for it where it cannot be seen, and its content.
+            caption: Text below.
+
+        Raises:
+            SettingError: The name is taken or is no file name, or there is no movie.
+            DataError: One is no GIF, or is larger than a page should carry.
+        """
+        self._check_name(name)
+        if not gif_by_title:
+            raise SettingError(f"the report got no movie for {name!r}")
+        for title, gif in gif_by_title.items():
+            if not gif.startswith(b"GIF89a"):
+                raise DataError(f"the movie {title!r} of {name!r} is no GIF")
+            if len(gif) > MAX_MOVIE_BYTES:
+                raise DataError(
+                    f"the movie {title!r} of {name!r} has {len(gif)} bytes, a page carries movies of up to "
+                    f"{MAX_MOVIE_BYTES}: show fewer frames or a smaller part of the picture"
+                )
+        movies = [_Movie(f"{name}_{number}", *each) for number, each in enumerate(gif_by_title.items(), 1)]
+        self._sections.append(_Section("movies", _heading(name), caption, name, movies=movies))
+
+    def _check_name(self, name: str) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             raise SettingError(f"a figure's name must be letters, digits, '_' and '-', got {name!r}")
         if any(section.name == name for section in self._sections):
             raise SettingError(f"the report has a figure {name!r} already")
-        self._sections.append(_Section("figure", _heading(name), caption, name, to_png(figure), to_pdf(figure)))
 
     def add_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> None:
         """Add a table; numbers are shown with four digits, measured ones with their errors, NaN and None as n/a.
@@ -90,6 +122,8 @@ class Report:
             if section.kind == "figure":
                 folder.write(f"figures/{section.name}.png", section.png)
                 folder.write(f"figures/{section.name}.pdf", section.pdf)
+            for movie in section.movies:
+                folder.write(f"figures/{movie.name}.gif", movie.gif)
         plain = {name: _json_number(value) for name, value in metrics.items()}
         folder.write("metrics.json", f"{json.dumps(plain, indent=2)}\n".encode())
         folder.write("index.html", page.encode("utf-8", "backslashreplace"))
@@ -114,8 +148,25 @@ class Report:
 
 
 @dataclass(frozen=True)
+class _Movie:
+    name: str
+    title: str
+    gif: bytes = field(repr=False)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, as the header of the GIF says."""
+        width, height = struct.unpack("<HH", self.gif[6:10])
+        return width, height
+
+    @property
+    def gif_base64(self) -> str:
+        return base64.b64encode(self.gif).decode()
+
+
+@dataclass(frozen=True)
 class _Section:
-    """What the template shows of one section; ``text`` is a figure's or a table's caption."""
+    """What the template shows of one section; ``text`` is the caption of a figure, a table or movies."""
 
     kind: str
     heading: str
@@ -126,6 +177,7 @@ class _Section:
     columns: list[str] = field(default_factory=list)
     rows: list[list[tuple[str, bool]]] = field(default_factory=list)
     """Cells as text and whether it is a number."""
+    movies: list[_Movie] = field(default_factory=list)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -137,8 +189,9 @@ class _Section:
     def wide(self) -> bool:
         """Whether a figure or table is better shown over the whole width of the page."""
         if self.kind == "figure":
-            return self.size[0] > 1.4 * self.size[1] or self.size[0] > 1800
-        return self.kind == "text" or len(self.columns) > 5
+            width, height = self.size
+            return width > (1250 if width > 1.4 * height else 1800)
+        return self.kind in ("text", "movies") or len(self.columns) > 5
 
     @property
     def png_base64(self) -> str:

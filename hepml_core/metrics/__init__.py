@@ -1,6 +1,6 @@
 """How good a model is, in numbers with errors."""
 
-from hepml_core.metrics.classification import ConfusionMatrix, accuracy, confusion_matrix
+from hepml_core.metrics.classification import ConfusionMatrix, accuracy, confusion_matrix, log_loss
 from hepml_core.metrics.measured import BoolArray, FloatArray, IntArray, Measured
 from hepml_core.metrics.residuals import (
     Profile,
@@ -16,12 +16,16 @@ from hepml_core.metrics.roc import (
     RocCurve,
     WorkingPoint,
     auc_one_vs_rest,
+    measure_auc,
+    measure_rejection,
     roc_curve,
     roc_one_vs_rest,
     working_points,
 )
+from hepml_core.metrics.slices import AucSlice, auc_by_slice
 
 __all__ = [
+    "AucSlice",
     "BoolArray",
     "ConfusionMatrix",
     "FloatArray",
@@ -33,9 +37,13 @@ __all__ = [
     "Spread",
     "WorkingPoint",
     "accuracy",
+    "auc_by_slice",
     "auc_one_vs_rest",
     "confusion_matrix",
     "correlations",
+    "log_loss",
+    "measure_auc",
+    "measure_rejection",
     "measure_spread",
     "profile",
     "residual",

@@ -48,6 +48,24 @@ def accuracy(label_e: ArrayLike, predicted_e: ArrayLike, weight_e: ArrayLike | N
     return Measured(value, min(centre - half, value), max(centre + half, value))
 
 
+def log_loss(probability_ec: ArrayLike, label_e: ArrayLike) -> Measured:
+    """Return the mean of minus the logarithm of the probability (e, c) of the true class, with its standard error.
+
+    A probability below 1e-15 counts as that, so that one sure mistake does not make the mean infinite.
+
+    Raises:
+        DataError: There are no events, a label is out of range, or the lengths differ.
+    """
+    probabilities_ec = np.asarray(probability_ec, np.float64)
+    labels_e = check_labels(label_e, len(probabilities_ec), probabilities_ec.shape[1])
+    if not len(labels_e):
+        raise DataError("the logarithmic loss needs events")
+    loss_e = -np.log(np.maximum(probabilities_ec[np.arange(len(labels_e)), labels_e], 1e-15))
+    value = float(loss_e.mean())
+    error = float(loss_e.std(ddof=1) / math.sqrt(len(loss_e))) if len(loss_e) > 1 else math.nan
+    return Measured(value, value - error, value + error)
+
+
 def confusion_matrix(
     label_e: ArrayLike, predicted_e: ArrayLike, classes: int, weight_e: ArrayLike | None = None
 ) -> ConfusionMatrix:

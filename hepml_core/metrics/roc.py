@@ -147,6 +147,66 @@ def auc_one_vs_rest(
     )
 
 
+def measure_auc(
+    score_e: ArrayLike,
+    is_signal_e: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    weight_e: ArrayLike | None = None,
+    replicas: int = 200,
+) -> Measured:
+    """Return the area under one ROC curve with its bootstrap error; undefined where signal or background is missing.
+
+    Raises:
+        DataError: A score is not a number, or the lengths differ.
+    """
+    scores_e = check_scores(score_e)
+    signal_e = check_column(is_signal_e, len(scores_e), "is_signal_e").astype(np.bool_)
+    weights_e = check_weights(weight_e, len(scores_e))
+    if _lacking(signal_e, weights_e):
+        return _measured(math.nan, math.nan)
+    ranked = _rank(scores_e, signal_e)
+    area_r = _replicate([ranked], weights_e, generator, replicas)[:, 0]
+    return _measured(ranked.area(weights_e[None])[0], math.nan if _lonely(signal_e) else _spread(area_r))
+
+
+def measure_rejection(
+    score_e: ArrayLike,
+    is_signal_e: ArrayLike,
+    generator: np.random.Generator,
+    *,
+    signal_efficiencies: Sequence[float] = (0.5, 0.7, 0.9),
+    weight_e: ArrayLike | None = None,
+    replicas: int = 200,
+) -> tuple[Measured, ...]:
+    """Return the background rejection of each working point with its bootstrap error, as ``working_points`` finds them.
+
+    Each replica finds its own cuts, so the error knows how well the sample fixes them. Where no background is left the
+    rejection is infinite and has no error.
+
+    Raises:
+        DataError: A score is not a number, or signal or background is missing (or weighs zero or less).
+    """
+    scores_e = check_scores(score_e)
+    weights_e = check_weights(weight_e, len(scores_e))
+    points = working_points(roc_curve(scores_e, is_signal_e, weights_e), signal_efficiencies)
+    order_e = np.argsort(-scores_e, kind="stable")  # sorted once: sorting the replicas again is quick
+    scores_e, signal_e, weights_e = scores_e[order_e], np.asarray(is_signal_e, np.bool_)[order_e], weights_e[order_e]
+    passing = []
+    for _ in range(replicas):
+        events = len(scores_e)
+        count_e = np.bincount(generator.integers(events, size=events), minlength=events)
+        if not _lacking(signal_e, count_e * weights_e):
+            curve = roc_curve(scores_e, signal_e, count_e * weights_e)
+            passing.append([point.background_efficiency for point in working_points(curve, signal_efficiencies)])
+    passing_rp = np.reshape(passing, (-1, len(points)))
+    rejections = [point.background_rejection for point in points]
+    return tuple(
+        _measured(rejection, rejection**2 * _spread(passing_r) if math.isfinite(rejection) else math.nan)
+        for rejection, passing_r in zip(rejections, passing_rp.T, strict=True)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Ranked:
     """A class's signal and background (s, b: positions among the events) and how their scores compare."""

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
-from hepml_core.metrics import ConfusionMatrix, FloatArray, Measured, RocCurve
-from hepml_core.plots.style import curve_style, finish, plain, styled
+from hepml_core.errors import DataError
+from hepml_core.metrics import AucSlice, ConfusionMatrix, FloatArray, Measured, RocCurve
+from hepml_core.plots.style import COLOURS, curve_style, finish, panels, plain, styled
 
 
 @styled
@@ -157,6 +158,32 @@ def plot_scores(
     legend = [f"true {name}" for name in names] if classes <= 6 else ["class of the panel", "all other classes"]
     handles = [Line2D([], [], **curve_style(true), label=name) for true, name in enumerate(legend)]
     figure.legend(handles=handles, loc="outside right upper")
+    return finish(figure, label)
+
+
+@styled
+def plot_auc_slices(slices_by_title: Mapping[str, Sequence[AucSlice]], overall: Measured, *, label: str = "") -> Figure:
+    """Draw the area under the ROC curve in slices of some quantities, over the area of all events and its error (band).
+
+    Raises:
+        DataError: There is nothing to draw.
+    """
+    if not slices_by_title:
+        raise DataError("no slices whose areas could be drawn")
+    figure, axes = panels(len(slices_by_title), (4.6, 3.8))
+    for axis, (title, slices) in zip(axes, slices_by_title.items(), strict=True):
+        axis.axhspan(overall.low, overall.high, color="0.88", label="all events")
+        axis.axhline(overall.value, color="0.5", lw=1)
+        defined = [one for one in slices if not math.isnan(one.auc.value)]
+        centre = [(one.low + one.high) / 2 for one in defined]
+        width = [(one.high - one.low) / 2 for one in defined]
+        error = [one.auc.error for one in defined]
+        bars: dict[str, Any] = {"fmt": "o", "ms": 4.5, "lw": 1.4, "color": COLOURS[0], "label": "slice"}
+        axis.errorbar(centre, [one.auc.value for one in defined], error, width, **bars)
+        axis.set_xlabel(title)
+        axis.set_ylabel("Area under the ROC curve", fontsize=12)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=2)
     return finish(figure, label)
 
 

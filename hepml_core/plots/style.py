@@ -93,18 +93,19 @@ def panels(count: int, size: tuple[float, float], columns: int = 3) -> tuple[Fig
 def short_ticks(axis: XAxis | YAxis, count: int) -> None:
     """Put about so many numbers at an axis, without a common factor beside it that would need a place of its own."""
     axis.set_major_locator(MaxNLocator(count))
-    axis.set_major_formatter(FuncFormatter(_short))
+    axis.set_major_formatter(FuncFormatter(short))
 
 
 def log_ticks(axis: XAxis | YAxis) -> None:
     """Put numbers at a logarithmic axis: at 1, 2 and 5 where it spans less than two decades, else at powers of ten."""
     low, high = axis.get_view_interval()
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
-    axis.set_major_formatter(FuncFormatter(_short))
+    axis.set_major_formatter(FuncFormatter(short))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _short(value: float, _: int | None = None) -> str:
+def short(value: float, _: int | None = None) -> str:
+    """Write a number at an axis: without a factor, without zeros."""
     return f"{value:.6g}".replace("e-0", "e-")
 
 

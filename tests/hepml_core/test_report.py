@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import html.parser
+import io
 import json
 import math
 import re
@@ -15,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from hepml_core.errors import SettingError, StorageError
+from hepml_core.errors import DataError, SettingError, StorageError
 from hepml_core.metrics import Measured
 from hepml_core.plots import Picture, plot_pictures
-from hepml_core.report import Report
+from hepml_core.report import MAX_MOVIE_BYTES, Report
 from hepml_core.storage import LocalFolder
 
 HOSTILE = "<script>alert(1)</script>\"' onload=x {{ 7 * 7 }}\n\u202e\ud800&amp;"
@@ -29,6 +32,17 @@ PROVENANCE = {
 }
 
 
+def movie(frames: int = 3) -> bytes:
+    """A GIF of 24 x 16 pixels in which a square moves."""
+    images = [Image.new("P", (24, 16)) for _ in range(frames)]
+    for number, image in enumerate(images):
+        image.putpalette([255, 255, 255, 31, 95, 168])
+        image.paste(1, (4 * number, 4, 4 * number + 8, 12))
+    buffer = io.BytesIO()
+    images[0].save(buffer, format="GIF", save_all=True, append_images=images[1:], duration=200, loop=0)
+    return buffer.getvalue()
+
+
 def make_report(text: str = "harmless") -> Report:
     report = Report(text, text)
     report.add_numbers({text: Measured(0.9, 0.89, 0.91), "events": 12})
@@ -36,6 +50,7 @@ def make_report(text: str = "harmless") -> Report:
     picture = Picture(np.eye(8), (text,))
     report.add_figure("wide", plot_pictures([picture] * 2, label=text), text)
     report.add_figure("high", plot_pictures([picture]), text)
+    report.add_movies("showers", {text: movie(), "second": movie(2)}, text)
     report.add_table(
         "per_class", [text, "AUC", "loss"], [[text, Measured(0.9, 0.89, 0.91), 1 / 3], ["b", None, math.nan]], text
     )
@@ -77,6 +92,8 @@ def test_the_report_folder_holds_page_metrics_and_figures(tmp_path: Path) -> Non
     assert files == [
         "figures/high.pdf",
         "figures/high.png",
+        "figures/showers_1.gif",
+        "figures/showers_2.gif",
         "figures/wide.pdf",
         "figures/wide.png",
         "index.html",
@@ -108,7 +125,7 @@ def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     assert all(address.startswith(("data:", "#")) for address in addresses)
     anchors = {each["id"] for _, each in page.elements if "id" in each}
     assert {address[1:] for address in addresses if address.startswith("#")} <= anchors
-    assert len(page.all("img")) == 2
+    assert len(page.all("img")) == 4
 
 
 def test_hostile_text_is_shown_and_adds_no_element(tmp_path: Path) -> None:
@@ -162,6 +179,33 @@ def test_two_figures_of_one_name_and_rows_of_another_length_are_refused() -> Non
         report.add_table("table", ["a", "b"], [["only one"]], "")
 
 
+def test_movies_are_in_the_page_as_they_are_in_the_folder_and_say_what_they_show(tmp_path: Path) -> None:
+    page = Elements(write(finished_report(), tmp_path))
+    shown = [each for each in page.all("img") if (each["src"] or "").startswith("data:image/gif;base64,")]
+    assert [each["alt"] for each in shown] == ["Showers: harmless", "Showers: second"]
+    for number, each in enumerate(shown, 1):
+        content = (tmp_path / f"figures/showers_{number}.gif").read_bytes()
+        assert base64.b64decode((each["src"] or "").partition(",")[2]) == content
+        assert (each["width"], each["height"]) == ("24", "16")
+    with Image.open(tmp_path / "figures/showers_1.gif") as first:
+        assert getattr(first, "n_frames", 1) == 3
+
+
+def test_what_is_no_movie_or_too_large_for_a_page_is_refused() -> None:
+    report = Report("title")
+    with pytest.raises(SettingError, match="no movie"):
+        report.add_movies("showers", {}, "")
+    with pytest.raises(SettingError, match="figure's name"):
+        report.add_movies("../showers", {"first": movie()}, "")
+    with pytest.raises(DataError, match="'first' of 'showers' is no GIF"):
+        report.add_movies("showers", {"first": b"\x89PNG"}, "")
+    with pytest.raises(DataError, match="fewer frames"):
+        report.add_movies("showers", {"first": movie() + bytes(MAX_MOVIE_BYTES)}, "")
+    report.add_movies("showers", {"first": movie()}, "")
+    with pytest.raises(SettingError, match="already"):
+        report.add_movies("showers", {"first": movie()}, "")
+
+
 def test_a_full_disk_is_told(tmp_path: Path) -> None:
     (tmp_path / "figures").write_text("a file where a folder should be")
     with pytest.raises((StorageError, FileExistsError)):
@@ -196,4 +240,4 @@ def test_a_browser_shows_every_image_and_no_scroll_bar(tmp_path: Path) -> None:
     )
     command = [chromium, *options.split(), (tmp_path / "checked.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "<title>images 2 broken 0 wide false</title>" in done.stdout
+    assert "<title>images 4 broken 0 wide false</title>" in done.stdout

@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from hepml_core.errors import DataError
 from hepml_core.metrics import (
     accuracy,
     confusion_matrix,
+    log_loss,
 )
 
 BoolArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -62,3 +64,15 @@ def test_what_does_not_fit_is_refused_in_words() -> None:
         accuracy([0.5], [0])
     with pytest.raises(DataError, match="not finite"):
         accuracy([0], [0], [math.inf])
+
+
+def test_the_logarithmic_loss_is_that_of_scikit_learn_and_stays_finite() -> None:
+    generator = np.random.default_rng(0)
+    probability_ec = generator.dirichlet(np.ones(3), size=500)
+    label_e = generator.integers(3, size=500)
+    found = log_loss(probability_ec, label_e)
+    assert found.value == pytest.approx(sklearn_metrics.log_loss(label_e, probability_ec))
+    assert found.error == pytest.approx(1 / math.sqrt(500), rel=0.3)  # -log of a uniform number has the variance 1
+    assert log_loss([[0.0, 1.0], [0.0, 1.0]], [0, 1]).value == pytest.approx(-math.log(1e-15) / 2)
+    with pytest.raises(DataError, match="needs events"):
+        log_loss(np.empty((0, 2)), np.empty(0, int))

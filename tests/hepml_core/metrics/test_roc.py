@@ -15,6 +15,8 @@ from hepml_core.metrics import (
     accuracy,
     auc_one_vs_rest,
     confusion_matrix,
+    measure_auc,
+    measure_rejection,
     roc_curve,
     roc_one_vs_rest,
     working_points,
@@ -194,6 +196,43 @@ def test_a_working_point_is_the_tightest_cut_that_keeps_the_signal() -> None:
         assert asked <= point.signal_efficiency < asked + 0.003
         assert 1 / point.background_rejection == pytest.approx(np.mean(score_e[~signal_e] >= point.threshold))
     assert working_points(roc_curve([2, 1], [True, False]), [0.5])[0].background_rejection == math.inf
+
+
+def test_one_area_and_its_error_are_those_of_the_same_class_among_all() -> None:
+    score_e, signal_e = scores(400, 1.0)
+    alone = measure_auc(score_e, signal_e, np.random.default_rng(3), replicas=100)
+    both_ec = np.stack([-score_e, score_e], axis=1)
+    among = auc_one_vs_rest(both_ec, signal_e, np.random.default_rng(3), replicas=100).auc_c[1]
+    assert (alone.value, alone.error) == pytest.approx((among.value, among.error))
+    assert math.isnan(measure_auc(score_e, np.ones(400, bool), np.random.default_rng()).value)
+
+
+def test_the_error_of_a_rejection_is_the_spread_of_repeated_experiments() -> None:
+    def experiment(seed: int) -> float:
+        point = working_points(roc_curve(*scores(2000, 1.5, seed=seed)), [0.8])[0]
+        return point.background_rejection
+
+    (found,) = measure_rejection(*scores(2000, 1.5), np.random.default_rng(0), signal_efficiencies=[0.8], replicas=200)
+    assert found.value == experiment(0)
+    assert found.error == pytest.approx(np.std([experiment(seed) for seed in range(1, 300)], ddof=1), rel=0.25)
+
+
+def test_without_background_left_the_rejection_is_infinite_and_has_no_error() -> None:
+    signal_e = np.arange(20) < 10
+    for found in measure_rejection(signal_e.astype(float), signal_e, np.random.default_rng(0), replicas=10):
+        assert found.value == math.inf
+        assert math.isnan(found.error)
+
+
+def test_rejections_of_weighted_events_are_those_of_events_seen_as_often() -> None:
+    score_e, signal_e = scores(300, 1.0)
+    weight_e = np.where(np.arange(300) < 50, 2.0, 1.0)
+    twice = np.repeat(np.arange(300), weight_e.astype(int))
+    weighted, repeated = (
+        [found.value for found in measure_rejection(*each, np.random.default_rng(0), weight_e=weights, replicas=2)]
+        for each, weights in (((score_e, signal_e), weight_e), ((score_e[twice], signal_e[twice]), None))
+    )
+    assert weighted == pytest.approx(repeated)
 
 
 def test_scores_that_are_not_numbers_are_refused() -> None:

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from hepml_core import plots
-from hepml_core.metrics import ConfusionMatrix, Measured, auc_one_vs_rest, confusion_matrix, roc_curve, roc_one_vs_rest
+from hepml_core.errors import DataError
+from hepml_core.metrics import (
+    AucSlice,
+    ConfusionMatrix,
+    Measured,
+    auc_one_vs_rest,
+    confusion_matrix,
+    roc_curve,
+    roc_one_vs_rest,
+)
 
 HOSTILE_NAMES = [
     "<script>alert(1)</script>",
@@ -149,3 +158,21 @@ def test_weighted_distributions_may_have_negative_weights() -> None:
     probability_ec, label_e = classified(2)
     weight_e = np.random.default_rng(0).normal(0.5, 1, size=1000)
     assert plots.to_png(plots.plot_scores(probability_ec, label_e, class_names(2), weight_e))
+
+
+def test_areas_in_slices_stand_where_they_are_and_undefined_ones_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    nan = float("nan")
+    slices = [
+        AucSlice(40, 50, 10, 12, Measured(0.7, 0.68, 0.72)),
+        AucSlice(50, 70, 11, 11, Measured(0.8, nan, nan)),
+        AucSlice(70, 90, 0, 22, Measured(nan, nan, nan)),
+    ]
+    overall = Measured(0.75, 0.74, 0.76)
+    with caplog.at_level(logging.WARNING):
+        figure = plots.plot_auc_slices({"energy": slices, "eta": slices[2:]}, overall, label="test split")
+        assert plots.to_png(figure).startswith(b"\x89PNG")
+    assert not caplog.records
+    (points,) = figure.axes[0].containers
+    assert points[0].get_xydata() == pytest.approx(np.array([[45, 0.7], [60, 0.8]]))
+    with pytest.raises(DataError, match="no slices"):
+        plots.plot_auc_slices({}, overall)
