@@ -27,7 +27,7 @@ bench: $(VENV)/.test  ## Measure against the originals' ways, side by side (hour
 	@$(BIN)/python -m benchmarks
 
 generate: $(VENV)/.test  ## Renew what is generated: compiled pipelines and the tables of settings
-	@for domain in event_images jets; do $(BIN)/python -m pipelines compile $$domain --out tests/pipelines/golden; done
+	@for domain in ecal event_images jets; do $(BIN)/python -m pipelines compile $$domain --out tests/pipelines/golden; done
 	@$(BIN)/python -m tests.test_readme
 
 constraints:  ## Renew constraints.txt: resolve pyproject.toml anew in a fresh environment

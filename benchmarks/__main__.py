@@ -13,7 +13,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks import event_images, jets_compression, jets_network, jets_reading, jets_training
+from benchmarks import (
+    ecal_comparison,
+    ecal_convert,
+    event_images,
+    jets_compression,
+    jets_network,
+    jets_reading,
+    jets_training,
+)
 from benchmarks.jets_samples import FULL, SMALL, Sizes
 from hepml_core.errors import UnknownNameError
 
@@ -36,7 +44,7 @@ def main(words: list[str]) -> None:
 
 
 def choose(sizes: Sizes) -> dict[str, Benchmark]:
-    """Return the benchmarks by name, those of jets with their sizes."""
+    """Return the benchmarks by name, with their sizes."""
     return {
         "convert": event_images.convert,
         "organize": event_images.organize,
@@ -47,6 +55,11 @@ def choose(sizes: Sizes) -> dict[str, Benchmark]:
         "jets_convert": partial(jets_reading.jets_convert, sizes=sizes),
         "jets_training": partial(jets_training.jets_training, sizes=sizes),
         "jets_network": partial(jets_network.jets_network, sizes=sizes),
+        "ecal_convert": ecal_convert.ecal_convert,
+        "ecal_comparison": partial(
+            ecal_comparison.ecal_comparison,
+            sizes=ecal_comparison.SMALL if sizes is SMALL else ecal_comparison.FULL,
+        ),
     }
 
 

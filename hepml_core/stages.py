@@ -65,6 +65,7 @@ PACKAGES = {
     "matplotlib": "report",
     "mplhep": "report",
     "jinja2": "report",
+    "h5py": "ecal",
     "awkward": "jets",
     "pcodec": "jets",
     "pyarrow": "jets",
@@ -129,6 +130,13 @@ class Decompress(Protocol):
 
 
 if TYPE_CHECKING:
+    import hepml_core.ecal.convert as ecal_convert
+    import hepml_core.ecal.evaluate as ecal_evaluate
+    import hepml_core.ecal.generate as ecal_generate
+    import hepml_core.ecal.normalize as ecal_normalize
+    import hepml_core.ecal.organize as ecal_organize
+    import hepml_core.ecal.predict as ecal_predict
+    import hepml_core.ecal.train as ecal_train
     import hepml_core.event_images.convert as event_images_convert
     import hepml_core.event_images.evaluate as event_images_evaluate
     import hepml_core.event_images.generate as event_images_generate
@@ -147,13 +155,17 @@ if TYPE_CHECKING:
     import hepml_core.jets.train as jets_train
 
     # A parameter with another name in one domain is a type error here.
-    _generate: tuple[Generate, ...] = (event_images_generate.generate, jets_generate.generate)
-    _convert: tuple[Convert, ...] = (event_images_convert.convert, jets_convert.convert)
-    _organize: tuple[Organize, ...] = (event_images_organize.organize, jets_organize.organize)
-    _normalize: tuple[Normalize, ...] = (event_images_normalize.normalize, jets_normalize.normalize)
-    _train: tuple[Train, ...] = (event_images_train.train, jets_train.train)
-    _evaluate: tuple[Evaluate, ...] = (event_images_evaluate.evaluate, jets_evaluate.evaluate)
-    _predict: tuple[Predict, ...] = (event_images_predict.predict, jets_predict.predict)
+    _generate: tuple[Generate, ...] = (ecal_generate.generate, event_images_generate.generate, jets_generate.generate)
+    _convert: tuple[Convert, ...] = (ecal_convert.convert, event_images_convert.convert, jets_convert.convert)
+    _organize: tuple[Organize, ...] = (ecal_organize.organize, event_images_organize.organize, jets_organize.organize)
+    _normalize: tuple[Normalize, ...] = (
+        ecal_normalize.normalize,
+        event_images_normalize.normalize,
+        jets_normalize.normalize,
+    )
+    _train: tuple[Train, ...] = (ecal_train.train, event_images_train.train, jets_train.train)
+    _evaluate: tuple[Evaluate, ...] = (ecal_evaluate.evaluate, event_images_evaluate.evaluate, jets_evaluate.evaluate)
+    _predict: tuple[Predict, ...] = (ecal_predict.predict, event_images_predict.predict, jets_predict.predict)
     _compress: tuple[Compress, ...] = (jets_compress.compress,)
     _decompress: tuple[Decompress, ...] = (jets_decompress.decompress,)
 

@@ -22,6 +22,10 @@ DOORS = {
     "botocore": {"hepml_core/storage/s3.py"},
     "matplotlib": {"hepml_core/plots/*.py"},
     "mplhep": {"hepml_core/plots/*.py"},
+    "pyarrow": {"hepml_core/tables.py", "hepml_core/jets/csv_files.py", "hepml_core/jets/generate.py"},
+    "pyarrow.parquet": {"hepml_core/tables.py"},
+    "uproot": {"hepml_core/jets/root_*.py", "hepml_core/jets/write_root.py"},
+    "h5py": {"hepml_core/ecal/hdf5_*.py"},
     "pcodec": {"hepml_core/jets/packing.py"},
     "zstandard": {"hepml_core/jets/packing.py"},
     "jinja2": {"hepml_core/report.py"},
@@ -37,6 +41,10 @@ DOORS = {
         "hepml_core/*/inference.py",
         "hepml_core/jets/batches.py",
         "hepml_core/jets/density*.py",
+        "hepml_core/ecal/batches.py",
+        "hepml_core/ecal/convolution_block.py",
+        "hepml_core/ecal/hit_transformer.py",
+        "hepml_core/ecal/movie.py",
     },
 }
 """Packages that are heavy or fragile, and the only modules that import them."""

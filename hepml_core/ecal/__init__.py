@@ -1,0 +1,1 @@
+"""Calorimeter showers: tell electrons from photons by the energies and times of single crystals."""
