@@ -16,6 +16,8 @@ from pathlib import Path
 from benchmarks import (
     ecal_comparison,
     ecal_convert,
+    ecal_movie,
+    ecal_step,
     event_images,
     jets_compression,
     jets_network,
@@ -56,6 +58,8 @@ def choose(sizes: Sizes) -> dict[str, Benchmark]:
         "jets_training": partial(jets_training.jets_training, sizes=sizes),
         "jets_network": partial(jets_network.jets_network, sizes=sizes),
         "ecal_convert": ecal_convert.ecal_convert,
+        "ecal_movie": ecal_movie.ecal_movie,
+        "ecal_step": ecal_step.ecal_step,
         "ecal_comparison": partial(
             ecal_comparison.ecal_comparison,
             sizes=ecal_comparison.SMALL if sizes is SMALL else ecal_comparison.FULL,

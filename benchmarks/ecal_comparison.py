@@ -33,7 +33,7 @@ NETWORKS: Mapping[str, Mapping[str, object]] = {
     "hits, energy": {"architecture": "hit_transformer", "use_time": False},
     "hits, energy and time": {"architecture": "hit_transformer"},
 }
-ALL = {"crop": 16, "t_step": 0.0198}
+ALL = {"crop": 16, "t_step": 0.0198, "mirror": False}
 """Settings of all: a quarter of the crystals and half of the frames, an eighth of the time that whole movies take."""
 TIME_GAINS = {"2D": ("2D, energy and time", "2D, energy (bearnet)"), "hits": ("hits, energy and time", "hits, energy")}
 SEEDS = (1, 2, 3)

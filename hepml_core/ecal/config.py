@@ -245,10 +245,10 @@ class TrainConfig(FitConfig):
     dropout: float = 0.2
     """Share of the features that is left out at random while training."""
 
-    mirror: bool = False
+    mirror: bool = True
     """Show half of the training events mirrored in eta, which no physics tells apart."""
 
-    epochs: int = 10
+    epochs: int = 8
     """Passes over the training events."""
 
     batch_size: int = 100

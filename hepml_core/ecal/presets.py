@@ -14,6 +14,7 @@ _PLATEAU = {
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "run_cnn3d": {
+        "mirror": False,
         "architecture": "cnn3d",
         "learning_rate": 1e-5,
         "schedule": "constant",
@@ -23,6 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "valid_events_per_class": 10_000,
     },
     "run_cnn3d_opt": {
+        "mirror": False,
         "architecture": "cnn3d_opt",
         **_PLATEAU,
         "learning_rate": 1e-3,
@@ -34,6 +36,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "t_max": 0.099,
     },
     "bearnet_truncated": {
+        "mirror": False,
         "architecture": "bearnet",
         "use_time": False,
         **_PLATEAU,
