@@ -27,7 +27,7 @@ from hepml_core.jets.density_fit import DENSITY, read_density
 from hepml_core.jets.grids import Grid
 from hepml_core.jets.inference import Reconstructor
 from hepml_core.jets.packing import pack
-from hepml_core.jets.train import WEIGHTS
+from hepml_core.training.checkpoints import WEIGHTS
 
 ResultT = TypeVar("ResultT")
 

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepml_core.artifacts import Manifest, check_files, read_manifest
 from hepml_core.ecal.event_records import CLASSES
 from hepml_core.ecal.hits import Hits
-from hepml_core.ecal.train import WEIGHTS, build_model_of, cropped
+from hepml_core.ecal.train import build_model_of, cropped
 from hepml_core.errors import DataError
 from hepml_core.storage import Folder
-from hepml_core.training.checkpoints import load_weights
+from hepml_core.training.checkpoints import load_model
 from hepml_core.training.config import Device
 from hepml_core.training.devices import inference_device
 
@@ -40,13 +39,10 @@ class Classifier:
             FolderError: The folder is no whole model folder of this domain.
             SettingError: A GPU was asked for and there is none.
         """
-        self.manifest: Manifest = read_manifest(model, "model", "ecal")
-        check_files(model, self.manifest)
-        self.facts: Mapping[str, Any] = self.manifest.facts
         self._device = inference_device(device)
-        self._network = build_model_of(self.facts)
-        load_weights(self._network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
-        self._network.to(self._device).eval()
+        self.manifest, network = load_model(model, "ecal", build_model_of)
+        self.facts: Mapping[str, Any] = self.manifest.facts
+        self._network = network.to(self._device).eval()
 
     def electron_probabilities(self, hits: Hits, batch_size: int) -> Iterator[NDArray[np.float64]]:
         """Yield the probabilities (e,) that events are electrons, batch after batch, in order.

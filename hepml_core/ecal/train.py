@@ -21,14 +21,12 @@ from hepml_core.ecal.model import NetworkSettings, Normalization, ShowerClassifi
 from hepml_core.ecal.normalize import STATISTICS
 from hepml_core.errors import DataError, FolderError, SettingError
 from hepml_core.storage import Folder
-from hepml_core.training.checkpoints import save_weights
+from hepml_core.training.checkpoints import WEIGHTS, save_weights
 from hepml_core.training.config import fit_identity
 from hepml_core.training.devices import Batch, seeded
 from hepml_core.training.fit import fit
 
 log = logging.getLogger(__name__)
-
-WEIGHTS = "model.safetensors"
 
 
 def train(dataset: Folder, statistics: Folder, model: Folder, config: TrainConfig) -> Mapping[str, float]:

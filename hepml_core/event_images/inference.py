@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hepml_core.artifacts import Manifest, check_files, read_manifest
 from hepml_core.event_images.batches import PictureBatch
-from hepml_core.event_images.train import WEIGHTS, build_model_of
+from hepml_core.event_images.train import build_model_of
 from hepml_core.storage import Folder
-from hepml_core.training.checkpoints import load_weights
+from hepml_core.training.checkpoints import load_model
 from hepml_core.training.config import Device
 from hepml_core.training.devices import inference_device
 
@@ -36,13 +35,10 @@ class Classifier:
             FolderError: The folder is no whole model folder of this domain.
             SettingError: A GPU was asked for and there is none.
         """
-        self.manifest: Manifest = read_manifest(model, "model", "event_images")
-        check_files(model, self.manifest)
-        self.facts: Mapping[str, Any] = self.manifest.facts
         self._device = inference_device(device)
-        self._network = build_model_of(self.facts)
-        load_weights(self._network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
-        self._network.to(self._device).eval()
+        self.manifest, network = load_model(model, "event_images", build_model_of)
+        self.facts: Mapping[str, Any] = self.manifest.facts
+        self._network = network.to(self._device).eval()
 
     def classify(self, batches: Iterable[PictureBatch]) -> Iterator[tuple[PictureBatch, NDArray[np.float64]]]:
         """Yield each batch with its probabilities (e, c)."""

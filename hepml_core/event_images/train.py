@@ -21,14 +21,12 @@ from hepml_core.event_images.model import HEAD, ImageClassifier, build_model, lo
 from hepml_core.event_images.normalize import STATISTICS
 from hepml_core.storage import Folder
 from hepml_core.tfrecord import hash64
-from hepml_core.training.checkpoints import save_weights
+from hepml_core.training.checkpoints import WEIGHTS, save_weights
 from hepml_core.training.config import fit_identity
 from hepml_core.training.devices import seeded
 from hepml_core.training.fit import LossOf, Phase, fit
 
 log = logging.getLogger(__name__)
-
-WEIGHTS = "model.safetensors"
 
 
 def train(dataset: Folder, statistics: Folder, model: Folder, config: TrainConfig) -> Mapping[str, float]:

@@ -15,15 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hepml_core.artifacts import Manifest, check_files, read_manifest
 from hepml_core.errors import FolderError
 from hepml_core.jets.features import Features, FloatArray
-from hepml_core.jets.model import fold_normalization
+from hepml_core.jets.model import Autoencoder, fold_normalization
 from hepml_core.jets.normalize import read_scaler
-from hepml_core.jets.train import WEIGHTS, build_of
+from hepml_core.jets.train import build_of
 from hepml_core.jets.variables import VARIABLES
 from hepml_core.storage import Folder
-from hepml_core.training.checkpoints import load_weights
+from hepml_core.training.checkpoints import load_model
 from hepml_core.training.config import Device
 from hepml_core.training.devices import inference_device
 
@@ -64,18 +63,17 @@ class Reconstructor:
             FolderError: The folder is no whole model folder of this domain, or not of an autoencoder.
             SettingError: A GPU was asked for and there is none.
         """
-        self.manifest: Manifest = read_manifest(model, "model", "jets")
-        if self.manifest.facts["method"] != "autoencoder":
-            raise FolderError(
-                f"{model} is a {self.manifest.facts['method']}, which reconstructs nothing: train an autoencoder"
-            )
-        check_files(model, self.manifest)
+
+        def build(facts: Mapping[str, Any]) -> Autoencoder:
+            if facts["method"] != "autoencoder":
+                raise FolderError(f"{model} is a {facts['method']}, which reconstructs nothing: train an autoencoder")
+            return build_of(facts)
+
+        self._device = inference_device(device)
+        self.manifest, network = load_model(model, "jets", build)
         self.facts: Mapping[str, Any] = self.manifest.facts
         self.variables: tuple[str, ...] = tuple(self.facts["variables"])
         self._features = Features(self.variables, read_scaler(model), self.facts["angles"])
-        self._device = inference_device(device)
-        network = build_of(self.facts)
-        load_weights(network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
         self.network = fold_normalization(network).to(self._device)
         for layer in self.network.modules():
             if isinstance(layer, torch.nn.LeakyReLU):

@@ -22,14 +22,13 @@ from hepml_core.jets.model import Autoencoder, build_autoencoder
 from hepml_core.jets.normalize import STATISTICS, read_statistics
 from hepml_core.jets.rows import read_values
 from hepml_core.storage import Folder
-from hepml_core.training.checkpoints import save_weights
+from hepml_core.training.checkpoints import WEIGHTS, save_weights
 from hepml_core.training.config import fit_identity
 from hepml_core.training.devices import Batch, seeded
 from hepml_core.training.fit import FitResult, Phase, fit
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "model.safetensors"
 MOST_VALUES = 1000
 """A variable with at most so many values in the training rows is reconstructed to the nearest of them."""
 

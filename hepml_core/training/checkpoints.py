@@ -8,8 +8,9 @@ together whenever the fit is killed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -17,10 +18,15 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from hepml_core.artifacts import Manifest, check_files, read_manifest
 from hepml_core.errors import DataError, FolderError
 from hepml_core.storage import Folder
 from hepml_core.training.state import FitState
 
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+WEIGHTS = "model.safetensors"
+"""Weights of a model folder."""
 LAST = "last.safetensors"
 _MODEL, _OPTIMIZER = "model/", "optimizer/"
 _NAMES_SHOWN = 5
@@ -45,6 +51,25 @@ def load_weights(model: nn.Module, content: bytes, what: str = "the weights") ->
     tensors, metadata = read_tensors(content, what)
     _load_into(model, tensors, what)
     return metadata
+
+
+def load_model(model: Folder, domain: str, build: Callable[[Mapping[str, Any]], NetworkT]) -> tuple[Manifest, NetworkT]:
+    """Return the manifest and the network of a model folder.
+
+    Args:
+        model: The folder.
+        domain: Whose model it must be.
+        build: Makes the network, with any weights, from the manifest's facts.
+
+    Raises:
+        FolderError: The folder is no whole model folder of this domain.
+        DataError: The weights are of another network.
+    """
+    manifest = read_manifest(model, "model", domain)
+    network = build(manifest.facts)
+    check_files(model, manifest)
+    load_weights(network, model.read(WEIGHTS), f"{model}/{WEIGHTS}")
+    return manifest, network
 
 
 def read_tensors(content: bytes, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +41,14 @@ def main(fatal_step: int, stage: str, settings: str, *folders: str) -> None:
     from hepml_core.config import build_config
     from hepml_core.stages import config_of
     from hepml_core.storage import open_folder
+    from tests.fatal_steps import count_changes
 
     function = getattr(importlib.import_module(f"hepml_core.ecal.{stage}"), stage)
     config = build_config(config_of(function), json.loads(settings))
     opened = {name: open_folder(path) for name, path in (folder.split("=", 1) for folder in folders)}
     steps = multiprocessing.Value("i", 0)
 
-    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
-        def make(*arguments: Any, **options: Any) -> Any:
-            with steps.get_lock():
-                steps.value += 1
-                if steps.value == fatal_step:
-                    os.killpg(0, signal.SIGKILL)
-            return change(*arguments, **options)
-
-        return make
-
-    for name in ("replace", "link", "fsync", "unlink", "rmdir"):
-        setattr(os, name, counted(getattr(os, name)))
+    count_changes(steps, fatal_step)
     function(**opened, config=config)
     print(steps.value)  # noqa: T201
 

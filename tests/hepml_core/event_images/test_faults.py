@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 
 from tests.class_folders import bright_and_dark, contents, png
+from tests.fatal_steps import count_changes
 
 ROOT = Path(__file__).parents[3]
 STAGES = ("generate", "convert", "organize", "normalize", "train", "evaluate", "predict")
@@ -127,18 +128,7 @@ def obey(words: list[str], steps: Any, fatal_step: int, largest_file: int, log: 
     for name in ("to_png", "to_pdf"):
         setattr(report, name, lambda _: drawn)
 
-    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
-        def make(*arguments: Any, **options: Any) -> Any:
-            with steps.get_lock():
-                steps.value += 1
-                if steps.value == fatal_step:
-                    os.killpg(0, signal.SIGKILL)
-            return change(*arguments, **options)
-
-        return make
-
-    for name in ("replace", "link", "fsync", "unlink", "rmdir"):
-        setattr(os, name, counted(getattr(os, name)))
+    counted = count_changes(steps, fatal_step)
     tempfile.mkstemp = counted(tempfile.mkstemp)
     # Workers talk through memory that is a file to the system; this opens it, and they share it.
     memory = multiprocessing.RawValue("b", 0)
