@@ -15,6 +15,9 @@ from torch import Tensor
 from hepml_core.ecal.config import EarlyHits
 from hepml_core.errors import SettingError
 
+EVENTS_AT_ONCE = 256
+"""Events whose hits are spread together: what lies between hits and frames stays in the cache."""
+
 
 def window_edges(t_min: float, t_max: float, t_step: float) -> NDArray[np.float64]:
     """Return the edges of the time windows, in the unit of the arguments: one more than there are frames.
@@ -62,13 +65,22 @@ def to_movie(
     events, (rows, columns), frames = len(crystal_bh), shape, len(edge_k) - 1
     if early == "drop":
         energy_bh = energy_bh * (time_bh > edge_k[0])
-    movie = torch.zeros((events, frames, rows * columns), dtype=torch.float32, device=energy_bh.device)
+    movie = _dark((events, frames, rows * columns), energy_bh.device)
     if cumulative:
-        lit_bkh = energy_bh[:, None] * (time_bh[:, None] <= edge_k[1:, None])
-        movie.scatter_add_(2, crystal_bh[:, None].expand_as(lit_bkh), lit_bkh)
+        for first in range(0, events, EVENTS_AT_ONCE):
+            some = slice(first, first + EVENTS_AT_ONCE)
+            lit_bkh = energy_bh[some, None] * (time_bh[some, None] <= edge_k[1:, None])
+            movie[some].scatter_add_(2, crystal_bh[some, None].expand_as(lit_bkh), lit_bkh)
     else:
         frame_bh = (torch.bucketize(time_bh, edge_k) - 1).clamp_(min=0)
         inside_bh = frame_bh < frames
         place_bh = frame_bh * inside_bh * (rows * columns) + crystal_bh
         movie.view(events, -1).scatter_add_(1, place_bh, energy_bh * inside_bh)
     return movie.view(events, frames, rows, columns)
+
+
+def _dark(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return zeros; on a CPU from numpy, which leaves it to the system to clear large memory, in large pages."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(shape, np.float32))
+    return torch.zeros(shape, dtype=torch.float32, device=device)
