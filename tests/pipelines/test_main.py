@@ -61,7 +61,7 @@ def test_help_of_a_verb_shows_every_parameter_of_the_domains_pipelines(
         (("run", "event_images", "image_size=-3"), "image_size must be 0 or a number of pixels"),
         (("run", "event_images", "--rot", "x"), "unknown option '--rot' of python -m pipelines run. Did you mean '--root'?"),
         (("run", "event_images", "--root"), "run: argument --root: expected one argument"),
-        (("run",), "run needs a domain: event_images"),
+        (("run",), "run needs a domain: ecal, event_images"),
         (("submit", "event_images"), "submit: the following arguments are required: --host"),
         (("compile", "event_images", "epochs=3"), "compile: unrecognized arguments: epochs=3"),
     ],
@@ -125,7 +125,7 @@ def test_a_word_without_a_name_is_refused() -> None:
 
 
 def test_modules_that_are_no_domain_are_not_offered() -> None:
-    assert domains() == ["event_images", "jets"]
+    assert domains() == ["ecal", "event_images", "jets"]
 
 
 def test_a_slip_is_answered_without_waiting_for_kubeflow() -> None:
