@@ -79,7 +79,7 @@ def ecal_comparison(work: Path, sizes: EcalSizes) -> None:  # noqa: ARG001 - its
         of_name = [fits[name, seed] for seed in SEEDS]
         auc, minutes = _measured([fit.auc for fit in of_name]), float(np.mean([fit.minutes for fit in of_name]))
         rows.append([name, auc, of_name[0].auc_error, minutes])
-        print(f"   {name:24s} AUC {auc.value:.4f} +- {auc.error:.4f} (seeds), {minutes:.1f} minutes of a core")
+        print(f"   {name:24s} AUC {auc.value:.4f} +- {auc.error:.4f} (seeds), {minutes:.1f} minutes on one thread")
     for kind, (with_time, without) in TIME_GAINS.items():
         gain = _measured([fits[with_time, seed].auc - fits[without, seed].auc for seed in SEEDS])
         print(f"   {kind}: time adds {gain.value:.4f} +- {gain.error:.4f}")
@@ -141,7 +141,7 @@ def _write_page(
     )
     page.add_table(
         "networks",
-        ["network", "AUC (mean and deviation of seeds)", "error of one AUC by the test events", "minutes of a core"],
+        ["network", "AUC (mean and deviation of seeds)", "error of one AUC by the test events", "minutes, one thread"],
         rows,
         "The best epoch by validation loss counts; the test events are the same for all.",
     )
