@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +23,10 @@ def stage(domain: str, name: str, settings: str, *folders: str) -> None:
     start = time.perf_counter()
     run_stage(name, domain, json.loads(settings), **dict(folder.split("=", 1) for folder in folders))
     print(f"seconds={time.perf_counter() - start}")
-    own, workers = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    # The system's ru_maxrss of this process would be that of the parent, where that was larger when it forked.
+    status = Path("/proc/self/status").read_text().splitlines()
+    own = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(f"memory_mb={own / 1024}\nworker_memory_mb={workers / 1024}")
 
 
