@@ -62,7 +62,7 @@ class Hits:
         return Hits(self.crystal_h[keep_h], self.energy_h[keep_h], self.time_h[keep_h], first_e, self.shape)
 
     def cropped(self, size: int) -> Hits:
-        """Return the hits of the central ``size`` x ``size`` crystals; of an odd margin the larger half is cut at the end.
+        """Return the hits of the central ``size`` x ``size`` crystals; the seed, at half of rows and columns, stays there.
 
         The original's crop of an odd margin kept one row and column too many.
 
@@ -74,7 +74,9 @@ class Hits:
             raise SettingError(f"crop must be between 1 and {min(rows, columns)} crystals, got {size}")
         if size == rows == columns:
             return self
-        row_h, column_h = (part - (whole - size) // 2 for part, whole in zip(self._place_h(), self.shape, strict=True))
+        row_h, column_h = (
+            part - (whole // 2 - size // 2) for part, whole in zip(self._place_h(), self.shape, strict=True)
+        )
         inside_h = (row_h >= 0) & (row_h < size) & (column_h >= 0) & (column_h < size)
         kept = self.where(inside_h)
         crystal_h = (row_h[inside_h] * size + column_h[inside_h]).astype(np.uint16)

@@ -115,7 +115,7 @@ def test_cuts_and_crop_are_those_of_the_dense_images(source: Path, tmp_path: Pat
     settings = {"min_energy": 0.003, "max_time": 0.08, "crop": 11}
     found = images_by_label(make_shards(source, tmp_path, **settings), size=11)
     for label in (0, 1):
-        expected = shower_images(EVENTS, label)[:, 10:21, 10:21]
+        expected = shower_images(EVENTS, label)[:, 11:22, 11:22]  # the seed is at (16, 16)
         kept_eyx = (expected[..., 0] > 0.003) & (np.abs(expected[..., 1]) < 0.08)
         assert np.array_equal(found[label], expected * kept_eyx[..., None])
     facts = manifest_of(tmp_path)["facts"]

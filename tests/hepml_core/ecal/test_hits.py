@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hepml_core.ecal.batches import mirrored
 from hepml_core.ecal.hits import PADDING_STEP, Hits, hits_of_images, join
 from hepml_core.errors import DataError, SettingError
 from tests.ecal_shards import Images, shower_images
@@ -59,7 +60,7 @@ def test_a_cut_on_hits_is_a_cut_on_pixels(image_eyxc: Images, cut: float) -> Non
 def test_a_crop_of_hits_is_a_crop_of_pixels(image_eyxc: Images, data: st.DataObject) -> None:
     rows, columns = image_eyxc.shape[1:3]
     size = data.draw(st.integers(1, min(rows, columns)))
-    top, left = (rows - size) // 2, (columns - size) // 2
+    top, left = rows // 2 - size // 2, columns // 2 - size // 2
     cropped = hits_of_images(image_eyxc).cropped(size)
     assert cropped.shape == (size, size)
     assert np.array_equal(cropped.to_images(), image_eyxc[:, top : top + size, left : left + size])
@@ -111,3 +112,13 @@ def test_the_largest_image_fits_into_the_numbers_of_crystals() -> None:
     assert hits.crystal_h.tolist() == [65535]
     assert isinstance(hits, Hits)
     assert np.array_equal(hits.to_images(), image_eyxc)
+
+
+@pytest.mark.parametrize("size", [32, 16, 15, 9, 2, 1])
+def test_a_crop_keeps_the_seed_in_the_middle_where_mirrors_and_figures_look_for_it(size: int) -> None:
+    image_eyxc = np.zeros((1, 32, 32, 2), np.float32)
+    image_eyxc[0, 16, 16] = 1.0, 0.1
+    cropped = hits_of_images(image_eyxc).cropped(size)
+    middle = size // 2 * size + size // 2
+    assert cropped.crystal_h.tolist() == [middle]
+    assert mirrored(cropped.crystal_h.astype(np.int64), cropped.shape).tolist() == [middle]
