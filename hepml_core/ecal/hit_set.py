@@ -32,19 +32,14 @@ def read_events(dataset: Folder, manifest: Manifest, split: str, limit_per_class
         DataError: A record is damaged; the message names its place. Or a class has fewer events than asked for.
     """
     records = Records(files_of(dataset, manifest), manifest.shards(split))
-    record_n = np.arange(len(records))
-    if limit_per_class:
-        key_n, label_n = records.index_n["key"], records.index_n["label"]
-        chosen = []
-        for label, name in enumerate(manifest.facts["class_names"]):
-            of_class = np.flatnonzero(label_n == label)
-            if len(of_class) < limit_per_class:
-                raise DataError(
-                    f"the {split} split of {dataset} has {len(of_class)} events of class {name}, "
-                    f"{limit_per_class} are asked for"
-                )
-            chosen.append(of_class[np.argsort(key_n[of_class], kind="stable")[:limit_per_class]])
-        record_n = np.sort(np.concatenate(chosen))
+    names = manifest.facts["class_names"]
+    count_c = np.bincount(records.index_n["label"], minlength=len(names))
+    for name, count in zip(names, count_c, strict=True):
+        if count < limit_per_class:
+            raise DataError(
+                f"the {split} split of {dataset} has {count} events of class {name}, {limit_per_class} are asked for"
+            )
+    record_n = choose_records(records, limit_per_class)
     parts = []
     with progress(f"read {split}", len(record_n), "events") as bar:
         for part in iter_events(records, manifest, record_n):
@@ -54,6 +49,16 @@ def read_events(dataset: Folder, manifest: Manifest, split: str, limit_per_class
         join([part.hits for part in parts]),
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("label_e", "file_e", "row_e", "eta_e")),
     )
+
+
+def choose_records(records: Records, limit_per_class: int) -> IntArray:
+    """Return the numbers of the records of the smallest keys, at most so many of each class; 0 returns all."""
+    key_n, label_n = records.index_n["key"], records.index_n["label"]
+    if not limit_per_class or not len(records):
+        return np.arange(len(records))
+    order_n = np.argsort(key_n, kind="stable")
+    chosen = [order_n[label_n[order_n] == label][:limit_per_class] for label in np.unique(label_n)]
+    return np.sort(np.concatenate(chosen))
 
 
 def iter_events(records: Records, manifest: Manifest, record_n: IntArray) -> Iterator[Events]:

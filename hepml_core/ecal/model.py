@@ -65,13 +65,17 @@ def build_model(settings: NetworkSettings, normalization: Normalization, shape: 
 
 
 class ShowerClassifier(nn.Module):
-    """Padded hits in, one logit per class out; normalization and the choice of what to look at are inside."""
+    """Padded hits in, one logit per class out; normalization and the choice of what to look at are inside.
+
+    What to look at is a view: from crystals, energies, scaled energies, times since the origin and scaled times of hits it
+    makes the inputs of the network.
+    """
 
     energy_scale: Tensor
     time_scale: Tensor
     log_energy: Tensor
 
-    def __init__(self, normalization: Normalization, view: View, network: nn.Module) -> None:
+    def __init__(self, normalization: Normalization, view: nn.Module, network: nn.Module) -> None:
         super().__init__()
         self.view, self.network = view, network
         self.energy, self.origin = normalization.energy, normalization.time
@@ -121,15 +125,7 @@ class SeenHits:
     """The same, scaled."""
 
 
-class View(nn.Module):
-    """Makes of hits what a network looks at."""
-
-    def forward(self, hits: SeenHits) -> tuple[Tensor, ...]:
-        """Return the inputs of a network."""
-        raise NotImplementedError
-
-
-class MovieView(View):
+class MovieView(nn.Module):
     """Frames of scaled energies (b, 1, k, y, x); cuts and windows are on energies and times that are not scaled."""
 
     edge_k: Tensor
@@ -156,7 +152,7 @@ class MovieView(View):
         return (movie_bkyx[:, None],)
 
 
-class ImageView(View):
+class ImageView(nn.Module):
     """Images (b, c, y, x) of scaled energies, and of scaled times where wanted."""
 
     def __init__(self, shape: tuple[int, int], *, use_time: bool) -> None:
@@ -173,7 +169,7 @@ class ImageView(View):
         return (image.view(*value_bch.shape[:2], rows, columns),)
 
 
-class HitView(View):
+class HitView(nn.Module):
     """The hits themselves."""
 
     def forward(self, hits: SeenHits) -> tuple[Tensor, ...]:
@@ -270,7 +266,7 @@ def _convolve(channels: int, filters: int, kernel: int) -> list[nn.Module]:
     return [*pad, nn.Conv2d(channels, filters, kernel, padding=inside), nn.ReLU(inplace=True)]
 
 
-def _build_parts(settings: NetworkSettings, shape: tuple[int, int]) -> tuple[View, nn.Module]:
+def _build_parts(settings: NetworkSettings, shape: tuple[int, int]) -> tuple[nn.Module, nn.Module]:
     """Return what the network looks at, and the network."""
     if settings.architecture == "bearnet":
         channels = 2 if settings.use_time else 1

@@ -17,7 +17,7 @@ import numpy as np
 from hepml_core.artifacts import Manifest, Output, check_files, files_of, read_manifest
 from hepml_core.ecal.config import NormalizeConfig, TimeOrigin
 from hepml_core.ecal.event_records import Events
-from hepml_core.ecal.hit_set import iter_events
+from hepml_core.ecal.hit_set import choose_records, iter_events
 from hepml_core.ecal.hits import FloatArray, Hits, IntArray
 from hepml_core.errors import DataError
 from hepml_core.moments import Moments
@@ -46,7 +46,7 @@ def normalize(dataset: Folder, statistics: Folder, config: NormalizeConfig) -> M
         return output.finished.metrics
     check_files(dataset, manifest)
     records = Records(files_of(dataset, manifest), manifest.shards("train"))
-    record_n = _choose(records, config.max_samples)
+    record_n = choose_records(records, config.max_samples)
     parts: list[Moments] = []
     largest = 0.0
     for events in _with_progress(records, manifest, record_n):
@@ -114,15 +114,6 @@ def origin_of(hits: Hits, method: TimeOrigin) -> FloatArray:
     order_h = np.lexsort((-hits.energy_h, hits.event_h))
     origin_e[some_e] = hits.time_h[order_h[hits.first_e[some_e]]]
     return origin_e
-
-
-def _choose(records: Records, max_samples: int) -> IntArray:
-    """Return all records, or of each class those of the smallest keys, as read_events does."""
-    if not max_samples:
-        return np.arange(len(records))
-    key_n, label_n = records.index_n["key"], records.index_n["label"]
-    order_n = np.argsort(key_n, kind="stable")
-    return np.sort(np.concatenate([order_n[label_n[order_n] == label][:max_samples] for label in np.unique(label_n)]))
 
 
 def _with_progress(records: Records, manifest: Manifest, record_n: IntArray) -> Iterator[Events]:
