@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ class Records:
             FolderError: An index is missing or does not fit its shard.
         """
         self._folder = folder
+        self._gap = LOCAL_GAP if folder.path else REMOTE_GAP
         self._names = [shard.name for shard in shards]
         edges = np.cumsum([0, *(shard.records for shard in shards)])
         self._first_s = edges[:-1]
@@ -95,7 +96,9 @@ class Records:
         """
         length_n = self.index_n["length"][record_n].astype(np.int64)
         place_n = np.cumsum(length_n) - length_n
-        content = np.empty(length_n.sum(), np.uint8).data
+        size = int(length_n.sum())
+        # What lies between the records of a run is read too, and goes to the end of the buffer.
+        content = memoryview(np.empty(size + self._gap, np.uint8))
         order_n = np.argsort(record_n, kind="stable")
         runs = self._runs(record_n[order_n], place_n[order_n], content)
         try:
@@ -105,7 +108,7 @@ class Records:
         for run, found in zip(runs, bytes_r, strict=True):
             if found < run.stop - run.start:
                 raise self._cut(run, found)
-        return content
+        return content[:size]
 
     def _runs(self, record_n: IntArray, place_n: NDArray[np.int64], content: memoryview) -> list[_Run]:
         """Join sorted records that lie near each other to runs; each is to be read to its place in ``content``."""
@@ -114,32 +117,40 @@ class Records:
         start_n = self._start_n[record_n]
         gap_n = np.diff(start_n, prepend=0)
         gap_n[1:] -= length_n[:-1]
-        gap = LOCAL_GAP if self._folder.path else REMOTE_GAP
-        opens_n = (np.diff(shard_n, prepend=-1) != 0) | (gap_n < 0) | (gap_n > gap)
+        opens_n = (np.diff(shard_n, prepend=-1) != 0) | (gap_n < 0) | (gap_n > self._gap)
         opens_n[::RUN_RECORDS] = True
         gap_n[opens_n] = 0
-        waste = memoryview(bytearray(gap))
-        pieces = []
-        for between, place, length in zip(gap_n.tolist(), place_n.tolist(), length_n.tolist(), strict=True):
-            pieces += [waste[:between], content[place : place + length]]
-        edges = [*np.flatnonzero(opens_n).tolist(), len(record_n)]
+        # Two pieces a record: what lies before it, and itself.
+        waste = len(content) - self._gap
+        first_p = np.stack([np.full_like(place_n, waste), place_n], axis=1).ravel()
+        bytes_p = np.stack([gap_n, length_n], axis=1).ravel()
+        pieces = [
+            content[first:stop] for first, stop in zip(first_p.tolist(), (first_p + bytes_p).tolist(), strict=True)
+        ]
+        edge_r = np.append(np.flatnonzero(opens_n), len(record_n))
+        first_r, last_r = edge_r[:-1], edge_r[1:] - 1
         return [
-            _Run(
-                self._names[shard_n[first]],
-                int(start_n[first]),
-                int(start_n[stop - 1] + length_n[stop - 1]),
-                record_n[first:stop],
-                pieces[2 * first : 2 * stop],
+            _Run(self._names[shard], start, stop, record_n[first : last + 1], pieces[2 * first : 2 * last + 2])
+            for shard, start, stop, first, last in zip(
+                shard_n[first_r].tolist(),
+                start_n[first_r].tolist(),
+                (start_n + length_n)[last_r].tolist(),
+                first_r.tolist(),
+                last_r.tolist(),
+                strict=True,
             )
-            for first, stop in pairwise(edges)
         ]
 
     def _read_disk(self, folder: Path, runs: list[_Run]) -> list[int]:
         """Fill the pieces of each run; return how many bytes there were."""
         bytes_r = []
         for name, of_shard in groupby(runs, key=lambda run: run.shard):
-            with (folder / name).open("rb", buffering=0) as file:
-                bytes_r += [os.preadv(file.fileno(), run.pieces, run.start) for run in of_shard]
+            # The system's own calls, for few bytes are read of each shard: paths and file objects take longer than that.
+            file = os.open(f"{folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                bytes_r += [os.preadv(file, run.pieces, run.start) for run in of_shard]
+            finally:
+                os.close(file)
         return bytes_r
 
     def _read_store(self, runs: list[_Run]) -> list[int]:
