@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from benchmarks.jets_samples import Sample, Values
 from hepml_core.jets.bounds import Bound
 from hepml_core.jets.codecs import pack_exceptions, unpack_exceptions
-from hepml_core.jets.density_coder import residuals
 from hepml_core.jets.grids import Grid
 from hepml_core.jets.packing import pack, unpack
-from hepml_core.jets.relations import LIKE, coding_order, first_guess, wrap_of
+from hepml_core.jets.relations import LIKE, coding_order, first_guess, residuals, wrap_of
 from hepml_core.jets.write_root import Compression, JetWriter
 
 Numbers = NDArray[np.float32]

@@ -68,7 +68,7 @@ def _autoencoder(sample: Sample) -> None:
 def _density(sample: Sample) -> None:
     """Time the choice of contexts of all variables, and the products of its sizes alone."""
     coder = read_density(sample.models["density"]).coder()
-    input_nd = torch.from_numpy(prepare(coder.grids, coder.bins, sample.values, sample.count_e).input_nd).double()
+    input_nd = torch.from_numpy(prepare(coder.grids, coder.bins, sample.values, sample.count_e).input_nd)
 
     def choose() -> None:
         for number in range(len(coder.order)):

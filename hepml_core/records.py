@@ -98,7 +98,7 @@ class Records:
         place_n = np.cumsum(length_n) - length_n
         size = int(length_n.sum())
         # What lies between the records of a run is read too, and goes to the end of the buffer.
-        content = memoryview(np.empty(size + self._gap, np.uint8))
+        content = np.empty(size + self._gap, np.uint8).data
         order_n = np.argsort(record_n, kind="stable")
         runs = self._runs(record_n[order_n], place_n[order_n], content)
         try:

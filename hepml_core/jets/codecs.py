@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from hepml_core.errors import DataError
 from hepml_core.jets.grids import ZERO, Grid, to_type
 from hepml_core.jets.packing import pack, unpack
+from hepml_core.jets.relations import coding_order, first_guess, index_of, residuals
 
 if TYPE_CHECKING:
     from hepml_core.jets.inference import Reconstructor
@@ -45,7 +47,7 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class ColumnCodec:
-    """Each variable by itself: rounded to its grid and packed; without a bound packed as it is.
+    """Each variable rounded to its grid, less what those before it tell of it, and packed; without a bound packed as it is.
 
     Attributes:
         grids: Grid of each variable; None keeps all values exactly.
@@ -53,31 +55,33 @@ class ColumnCodec:
 
     grids: Mapping[str, Grid | None]
 
-    def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:  # noqa: ARG002
-        """See ``Codec``: two parts a variable, indices and exceptions."""
-        parts = []
-        for name, grid in self.grids.items():
-            if grid is None:
-                parts += [pack(values[name]), b""]
-                continue
-            index_n, good_n = grid.to_index(values[name])
-            good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
-            index_n[~good_n] = 0
-            parts += [pack(index_n, alike=False), pack_exceptions(values[name], ~good_n)]
-        return parts
+    def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:
+        """See ``Codec``: two parts a variable, residual indices and exceptions."""
+        packed = {name: [pack(values[name]), b""] for name, grid in self.grids.items() if grid is None}
+        known: dict[str, IntArray] = {}
+        for name, residual_n, index_n, good_n in residuals(self._bounded, values, known, int(count_e.sum())):
+            residual_n[~good_n] = index_n[~good_n] = 0
+            known[name] = index_n
+            packed[name] = [pack(residual_n, alike=False), pack_exceptions(values[name], ~good_n)]
+        return [part for name in self.grids for part in packed[name]]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
         """See ``Codec``."""
         count = int(count_e.sum())
-        values = {}
-        for number, (name, grid) in enumerate(self.grids.items()):
-            content, exceptions = parts[2 * number : 2 * number + 2]
-            if grid is None:
-                values[name] = unpack(content, dtypes[name], count)
-            else:
-                values[name] = grid.to_value(unpack(content, np.int64, count), dtypes[name])
-                unpack_exceptions(exceptions, values[name])
-        return values
+        packed = dict(zip(self.grids, zip(parts[::2], parts[1::2], strict=True), strict=True))
+        values = {name: unpack(packed[name][0], dtypes[name], count) for name, grid in self.grids.items() if not grid}
+        known: dict[str, IntArray] = {}
+        for name in coding_order(list(self._bounded)):
+            grid, (content, exceptions) = self._bounded[name], packed[name]
+            guess = first_guess(name, self._bounded, known, count)
+            known[name] = index_of(name, grid, unpack(content, np.int64, count), guess.index_n)
+            values[name] = grid.to_value(known[name], dtypes[name])
+            known[name][unpack_exceptions(exceptions, values[name])] = 0
+        return {name: values[name] for name in self.grids}
+
+    @cached_property
+    def _bounded(self) -> dict[str, Grid]:
+        return {name: grid for name, grid in self.grids.items() if grid is not None}
 
 
 @dataclass(frozen=True)

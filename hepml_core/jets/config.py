@@ -263,8 +263,8 @@ class TrainConfig(FitConfig):
             raise SettingError(f"nodes must be an odd number of widths, 3 or more of at least 1, got {self.nodes}")
         if not all(0 <= share < 1 for share in self.dropout):
             raise SettingError(f"dropout must be in [0, 1), got {self.dropout}")
-        if not 2 <= self.contexts <= 256 or self.hidden < 1:
-            raise SettingError(f"contexts must be 2 to 256 and hidden at least 1, got {self.contexts}, {self.hidden}")
+        if not 2 <= self.contexts <= 256 or not 1 <= self.hidden <= 256:
+            raise SettingError(f"contexts must be 2 to 256 and hidden 1 to 256, got {self.contexts}, {self.hidden}")
         if self.settle_epochs < 0 or self.settle_rate <= 0:
             raise SettingError("settle_epochs must not be negative and settle_rate above 0")
         parse_bounds(self.bounds)

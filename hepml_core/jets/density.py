@@ -4,8 +4,8 @@ For every variable a small network looks at where the variables before it stand 
 the jet before it in the event, and chooses one of some contexts; each context is a table of probabilities of the
 variable's token. The loss is the expected number of bits, so what is learned is what a file will take.
 
-Coding needs the same choice on every machine. So the trained network is rounded to multiples of powers of two, such that
-every product and every sum in double precision is exact, whatever the order of its terms.
+Coding needs the same choice on every machine. So the trained parameters are rounded to multiples of powers of two, such
+that every product and every sum in double precision is exact, whatever the order of its terms.
 
 Suffixes: n row, v variable, d input, h hidden unit, k context, t token.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -26,12 +27,13 @@ from hepml_core.jets.tokens import FEATURE_STEPS
 
 IntArray = NDArray[np.int64]
 
-MOST_ACTIVATION = 31 * FEATURE_STEPS
-"""Activations are whole numbers of 1/FEATURE_STEPS from 0 to this one: 12 bits."""
 LN2 = math.log(2)
-WEIGHT_STEP = 2.0**-12
+WEIGHT_STEP = 2.0**-10
 MOST_WEIGHT = 8.0
-"""Weights: 16 bits. A sum of 2**10 products then has 38 bits, 8 more tell equal scores apart; a double has 53."""
+"""Weights have 13 bits and inputs 7, so sums over at most 256 of them have 28, 10 of which are fractional; sums over at most
+256 hidden units have 49, 20 fractional, of which MOST_ACTIVATION leaves 32; the scores have 53, as many as a double."""
+MOST_ACTIVATION = 31 * FEATURE_STEPS
+"""The activations of the second hidden layer are at most this, which training does not reach."""
 FREQUENCY_BITS = 13
 FURTHER_INPUTS = 3
 """Inputs besides the variables of this jet and of the one before: its place in the event, whether it is the first, and
@@ -106,7 +108,7 @@ def _bumps(contexts: int, tokens: int) -> Tensor:
     return torch.logaddexp(bump_kt, torch.full_like(bump_kt, -6.0))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExactNetwork:
     """A trained network, rounded; it chooses the same contexts on every machine.
 
@@ -122,7 +124,7 @@ class ExactNetwork:
         limit = MOST_WEIGHT - WEIGHT_STEP
         plain = {name: tensor.detach().double() for name, tensor in network.named_parameters()}
         weights = {name: plain[name].clamp(-limit, limit) / WEIGHT_STEP for name in WEIGHTS}
-        biases = {name: plain[name] * FEATURE_STEPS for name in BIASES}
+        biases = {name: (plain[name] * FEATURE_STEPS).clamp(-MOST_ACTIVATION, MOST_ACTIVATION) for name in BIASES}
         return cls.of_integers({name: tensor.round() for name, tensor in {**weights, **biases}.items()})
 
     @classmethod
@@ -130,9 +132,6 @@ class ExactNetwork:
         """Build from what ``to_integers`` returned."""
         weights = {name: integers[name].double() * WEIGHT_STEP for name in WEIGHTS}
         weights |= {name: integers[name].double() for name in BIASES}
-        # Distances far below those of two scores, so that no two contexts are equally good.
-        contexts = weights["bias3_vk"].shape[2]
-        weights["bias3_vk"] = weights["bias3_vk"] - torch.arange(contexts) * (WEIGHT_STEP / 512)
         return cls(weights)
 
     def to_integers(self) -> dict[str, Tensor]:
@@ -145,26 +144,41 @@ class ExactNetwork:
 
         Args:
             variable: Its place in the coding order.
-            input_nd: Inputs in double precision: whole numbers of 1/FEATURE_STEPS; those of variables that are not known
-                yet are finite and count nothing.
+            input_nd: Inputs: whole numbers of 1/FEATURE_STEPS; those of variables that are not known yet count nothing.
         """
+        layers = self._layers[variable]
+        before = self.weights["weight1_vdh"].shape[0]
+        rows = min(len(input_nd), ROWS_IN_CACHE)
+        # Beside what goes into a layer stands a one, by which its biases come with the product.
+        known_nd, *hidden = (torch.ones(rows, len(weight), dtype=torch.float64) for weight in layers)
+        score_nk = torch.empty(rows, layers[-1].shape[1], dtype=torch.float64)
         context_n = np.empty(len(input_nd), np.int64)
-        known_dh = self.weights["weight1_vdh"][variable].clone()
-        known_dh[variable : self.weights["weight1_vdh"].shape[0]] = 0
-        layers = [
-            (known_dh, self.weights["bias1_vh"][variable]),
-            (self.weights["weight2_vhh"][variable], self.weights["bias2_vh"][variable]),
-        ]
-        last, bias = self.weights["weight3_vhk"][variable], self.weights["bias3_vk"][variable]
         with torch.inference_mode():
-            for start in range(0, len(input_nd), ROWS_IN_CACHE):
-                some = slice(start, start + ROWS_IN_CACHE)
-                hidden_nh = input_nd[some]
-                for weight, shift in layers:
-                    hidden_nh = torch.addmm(shift, hidden_nh, weight).round_().clamp_(0, MOST_ACTIVATION)
-                # numpy's argmax is several times as fast as torch's, and takes the first of equal ones too.
-                torch.addmm(bias, hidden_nh, last).numpy().argmax(1, out=context_n[some])
+            for start in range(0, len(input_nd), rows or 1):
+                some_nd = input_nd[start : start + rows]
+                count = len(some_nd)
+                known_nd[:count, :variable] = some_nd[:, :variable]
+                known_nd[:count, variable:-1] = some_nd[:, before:]
+                torch.mm(known_nd, layers[0], out=hidden[0][:, :-1])
+                hidden[0].relu_()
+                torch.mm(hidden[0], layers[1], out=hidden[1][:, :-1])
+                hidden[1].clamp_(0, MOST_ACTIVATION)
+                torch.mm(hidden[1], layers[2], out=score_nk)
+                # Of equal scores the first counts. numpy is several times as fast at this as torch.
+                score_nk.numpy()[:count].argmax(1, out=context_n[start : start + count])
         return context_n
+
+    @cached_property
+    def _layers(self) -> list[list[Tensor]]:
+        """For each variable the three layers' weights of what is known when it is coded, with the biases as last row."""
+        variables, inputs = self.weights["weight1_vdh"].shape[:2]
+        layers = []
+        for number in range(variables):
+            first, *further = (self.weights[name][number] for name in WEIGHTS)
+            known = [*range(number), *range(variables, inputs)]
+            biases = (self.weights[name][number] for name in BIASES)
+            layers.append([torch.cat(both) for both in zip((first[known], *further), biases, strict=True)])
+        return layers
 
 
 def to_frequencies(probability_kt: NDArray[np.float64]) -> IntArray:

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from hepml_core.jets.density import FREQUENCY_BITS, FURTHER_INPUTS, MOST_PLACES, ExactNetwork
-from hepml_core.jets.grids import ZERO, Grid
+from hepml_core.jets.grids import Grid
 from hepml_core.jets.packing import pack, unpack
 from hepml_core.jets.rans import Decoder, Encoder
-from hepml_core.jets.relations import coding_order, first_guess, wrap_of
+from hepml_core.jets.relations import coding_order, first_guess, index_of, residuals
 from hepml_core.jets.tokens import FEATURE_STEPS, Bins
 
 IntArray = NDArray[np.int64]
@@ -65,7 +65,7 @@ class DensityCoder:
     def encode(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> list[bytes]:
         """Return jets as bytes: one part of coded numbers, then for each variable the values that escaped."""
         prepared = prepare(self.grids, self.bins, values, count_e)
-        input_nd = torch.from_numpy(prepared.input_nd).double()
+        input_nd = torch.from_numpy(prepared.input_nd)
         context_vn = [self.network.contexts(number, input_nd) for number in range(len(self.order))]
         start_vkt = np.cumsum(self.frequency_vkt, axis=2) - self.frequency_vkt
         encoder = Encoder()
@@ -88,7 +88,7 @@ class DensityCoder:
         """
         count, variables = int(count_e.sum()), len(self.order)
         decoder = Decoder(parts[0])
-        input_nd = torch.from_numpy(_places(count_e, variables)).double()
+        input_nd = torch.from_numpy(_places(count_e, variables))
         token_nv = np.empty((count, variables), np.int64)
         known = {name: np.zeros(count, np.int64) for name in self.order}
         for rank, rank_n in enumerate(ranks(count_e)):
@@ -101,7 +101,7 @@ class DensityCoder:
                 token_n = self._decode_tokens(number, self.network.contexts(number, seen_nd), decoder)
                 residual_n = bins.decode_places(token_n, decoder)
                 guess = first_guess(name, self.grids, before, len(rank_n))
-                index_n = _index(name, self.grids[name], residual_n, guess.index_n)
+                index_n = index_of(name, self.grids[name], residual_n, guess.index_n)
                 before[name] = np.where(token_n == bins.escape, 0, index_n)
                 seen_nd[:, number] = torch.from_numpy(bins.feature(residual_n, token_n))
                 token_nv[rank_n, number], known[name][rank_n] = token_n, before[name]
@@ -115,7 +115,7 @@ class DensityCoder:
     def bits(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> dict[str, float]:
         """Return the mean number of bits of each variable; an escaped value counts as all bits of its type."""
         prepared = prepare(self.grids, self.bins, values, count_e)
-        input_nd = torch.from_numpy(prepared.input_nd).double()
+        input_nd = torch.from_numpy(prepared.input_nd)
         bits = {}
         for number, name in enumerate(self.order):
             token_n = prepared.token_nv[:, number]
@@ -170,24 +170,6 @@ def prepare(
     return Prepared(token_nv, residual_nv, input_nd)
 
 
-def residuals(
-    grids: Mapping[str, Grid], values: Mapping[str, NDArray[Any]], known: Mapping[str, IntArray], count: int
-) -> Iterator[tuple[str, IntArray, IntArray, NDArray[np.bool_]]]:
-    """Yield each variable in coding order: its indices less the guess from ``known``, the indices, and which are good.
-
-    The caller puts the indices as the decoder will know them into ``known`` before it asks for the next variable.
-    """
-    for name in coding_order(list(grids)):
-        grid = grids[name]
-        index_n, good_n = grid.to_index(values[name])
-        good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
-        guess = first_guess(name, grids, known, count)
-        # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
-        residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, index_n - guess.index_n))
-        good_n &= _index(name, grid, residual_n, guess.index_n) == index_n
-        yield name, residual_n, index_n, good_n & ~guess.unsure_n
-
-
 def ranks(count_e: IntArray) -> Iterator[IntArray]:
     """Yield the jets that are the first of their events, then the second ones, and so on."""
     first_e = np.cumsum(count_e) - count_e
@@ -209,12 +191,3 @@ def _places(count_e: IntArray, variables: int) -> NDArray[np.float32]:
     input_nd[:, -2] = np.where(position_n == 0, FEATURE_STEPS, 0)
     input_nd[:, -1] = np.repeat(np.minimum(count_e, MOST_PLACES) * step - FEATURE_STEPS, count_e)
     return input_nd
-
-
-def _index(name: str, grid: Grid, residual_n: IntArray, guess_n: IntArray) -> IntArray:
-    return np.where(residual_n == ZERO, ZERO, _unwrapped(name, grid, guess_n + residual_n))
-
-
-def _unwrapped(name: str, grid: Grid, index_n: IntArray) -> IntArray:
-    wrap = wrap_of(name, grid)
-    return wrap(index_n) if wrap else index_n

@@ -19,8 +19,9 @@ from hepml_core.jets.batches import TrainingRows, ValidationRows
 from hepml_core.jets.bounds import Bound, bound_of, parse_bounds
 from hepml_core.jets.config import TrainConfig
 from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
-from hepml_core.jets.density_coder import DensityCoder, Prepared, prepare, residuals
+from hepml_core.jets.density_coder import DensityCoder, Prepared, prepare
 from hepml_core.jets.grids import Grid, check_grid
+from hepml_core.jets.relations import residuals
 from hepml_core.jets.rows import read_rows
 from hepml_core.jets.tokens import FEATURE_STEPS, Bins, choose_bins
 from hepml_core.storage import Folder
@@ -196,7 +197,7 @@ def _finish(network: DensityNetwork, bins: list[Bins], prepared: Prepared) -> tu
     exact = ExactNetwork.of(network)
     trained_vkt = network.logit_vkt.detach().double().softmax(2).numpy()
     frequency_vkt = np.zeros(trained_vkt.shape, np.int64)
-    input_nd = torch.from_numpy(prepared.input_nd).double()
+    input_nd = torch.from_numpy(prepared.input_nd)
     contexts, tokens = trained_vkt.shape[1:]
     for number, one in enumerate(bins):
         cell_n = exact.contexts(number, input_nd) * tokens + prepared.token_nv[:, number]

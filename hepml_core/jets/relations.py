@@ -8,8 +8,9 @@ Suffix n: value.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,34 @@ def first_guess(name: str, grids: Mapping[str, Grid], known: Mapping[str, IntArr
         index_n = np.floor(scaled_n + 0.5).astype(np.int64)
         unsure_n = np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE
     return Guess(index_n, unsure_n)
+
+
+def residuals(
+    grids: Mapping[str, Grid], values: Mapping[str, NDArray[Any]], known: Mapping[str, IntArray], count: int
+) -> Iterator[tuple[str, IntArray, IntArray, NDArray[np.bool_]]]:
+    """Yield each variable in coding order: its indices less the guess from ``known``, the indices, and which are good.
+
+    The caller puts the indices as the decoder will know them into ``known`` before it asks for the next variable.
+    """
+    for name in coding_order(list(grids)):
+        grid = grids[name]
+        index_n, good_n = grid.to_index(values[name])
+        good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
+        guess = first_guess(name, grids, known, count)
+        # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
+        residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, index_n - guess.index_n))
+        good_n &= index_of(name, grid, residual_n, guess.index_n) == index_n
+        yield name, residual_n, index_n, good_n & ~guess.unsure_n
+
+
+def index_of(name: str, grid: Grid, residual_n: IntArray, guess_n: IntArray) -> IntArray:
+    """Return the indices of what ``residuals`` yields."""
+    return np.where(residual_n == ZERO, ZERO, _unwrapped(name, grid, guess_n + residual_n))
+
+
+def _unwrapped(name: str, grid: Grid, index_n: IntArray) -> IntArray:
+    wrap = wrap_of(name, grid)
+    return wrap(index_n) if wrap else index_n
 
 
 def wrap_of(name: str, grid: Grid) -> Callable[[IntArray], IntArray] | None:

@@ -19,8 +19,8 @@ from hepml_core.jets.density import (
 from hepml_core.jets.tokens import FEATURE_STEPS
 
 VARIABLES, TOKENS, HIDDEN, CONTEXTS = 3, 20, 16, 7
-UNIT = 1 << 21
-"""Of the last bias, the finest of all numbers: its steps are 1/UNIT."""
+UNIT = 1 << 10
+"""Weights are multiples of 1/UNIT, so the sums of a layer are finer than those of the layer before by that."""
 
 
 def network_of(seed: int, scale: float = 1.0) -> DensityNetwork:
@@ -37,37 +37,29 @@ def inputs(rows: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(-FEATURE_STEPS, FEATURE_STEPS + 1, (rows, width))
 
 
-def halved_to_even(number: int, unit: int) -> int:
-    """Return number/unit rounded to a whole number, halves to the even one."""
-    whole, rest = divmod(number, unit)
-    return whole + (2 * rest > unit or (2 * rest == unit and whole % 2))
-
-
 def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: NDArray[np.int64]) -> list[int]:
     """Compute contexts with Python's integers, of which none is ever rounded."""
-    whole = {
-        name: [[round(number * UNIT) for number in row] for row in tensor[variable].tolist()]
-        for name, tensor in network.weights.items()
-    }
-    seen = [*range(variable), *range(VARIABLES, input_nd.shape[1])]
+    weights, biases = (
+        {name: tensor[variable].tolist() for name, tensor in network.weights.items() if name.startswith(kind)}
+        for kind in ("weight", "bias")
+    )
+    known = [*range(variable), *range(VARIABLES, input_nd.shape[1])]
+    weights["weight1_vdh"] = [weights["weight1_vdh"][place] for place in known]
+    layers = list(zip(weights.values(), biases.values(), strict=True))
     chosen = []
-    for row in input_nd.tolist():
-        hidden = [row[place] for place in seen]
-        for weight, bias in (
-            ([whole["weight1_vdh"][place] for place in seen], whole["bias1_vh"][0]),
-            (whole["weight2_vhh"], whole["bias2_vh"][0]),
-        ):
+    for row in input_nd[:, known].tolist():
+        activations, unit = row, 1
+        for number, (weight, bias) in enumerate(layers):
             sums = [
-                shift + sum(one * line[unit] for one, line in zip(hidden, weight, strict=True))
-                for unit, shift in enumerate(bias)
+                int(shift) * unit * UNIT
+                + sum(int(line[place] * UNIT) * one for one, line in zip(activations, weight, strict=True))
+                for place, shift in enumerate(bias[0])
             ]
-            hidden = [min(max(halved_to_even(one, UNIT), 0), MOST_ACTIVATION) for one in sums]
-        scores = [
-            shift + sum(one * line[place] for one, line in zip(hidden, whole["weight3_vhk"], strict=True))
-            for place, shift in enumerate(whole["bias3_vk"][0])
-        ]
-        assert len(set(scores)) == len(scores), "two contexts are equally good"
-        chosen.append(scores.index(max(scores)))
+            unit *= UNIT
+            assert max(map(abs, sums)) <= 1 << 53, "a double does not hold the sum"
+            most = MOST_ACTIVATION * unit if number == 1 else 1 << 53
+            activations = [min(max(one, 0), most) for one in sums]
+        chosen.append(sums.index(max(sums)))
     return chosen
 
 

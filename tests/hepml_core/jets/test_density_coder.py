@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from hepml_core.errors import DataError
 from hepml_core.jets.bounds import Bound, bound_of
 from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
-from hepml_core.jets.density_coder import DensityCoder, prepare, ranks, residuals
+from hepml_core.jets.density_coder import DensityCoder, prepare, ranks
 from hepml_core.jets.density_fit import read_density
 from hepml_core.jets.grids import Grid
+from hepml_core.jets.relations import residuals
 from hepml_core.jets.root_files import energy_of
 from hepml_core.jets.tokens import Bins, choose_bins
 from hepml_core.jets.variables import VARIABLES
