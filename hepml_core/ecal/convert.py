@@ -18,7 +18,8 @@ import numpy as np
 from hepml_core.artifacts import FileEntry, Output
 from hepml_core.ecal.config import ConvertConfig
 from hepml_core.ecal.event_records import CLASSES, SCHEMA, Events, encode_events
-from hepml_core.ecal.hdf5_files import FileShape, Reading, count_labels, describe_file, read_chunks
+from hepml_core.ecal.hdf5_files import Reading, count_labels, read_chunks
+from hepml_core.ecal.hdf5_layout import FileShape, describe_file
 from hepml_core.errors import DataError
 from hepml_core.parallel import in_processes
 from hepml_core.progress import progress

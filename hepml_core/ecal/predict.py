@@ -14,7 +14,8 @@ from hepml_core.artifacts import FileEntry, Output, checksum
 from hepml_core.ecal.config import PredictConfig
 from hepml_core.ecal.convert import ENDINGS, EVENTS_TRIED, SKIPPED_SHOWN, on_this_disk
 from hepml_core.ecal.event_records import CLASSES
-from hepml_core.ecal.hdf5_files import BadEvent, Reading, describe_file, read_chunks
+from hepml_core.ecal.hdf5_files import BadEvent, Reading, read_chunks
+from hepml_core.ecal.hdf5_layout import describe_file
 from hepml_core.ecal.inference import Classifier
 from hepml_core.ecal.prediction_table import PREDICTIONS, header, lines_of
 from hepml_core.errors import DataError

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hepml_core.config import build_config
-from hepml_core.ecal import hdf5_files
+from hepml_core.ecal import hdf5_layout
 from hepml_core.ecal import predict as predict_module
 from hepml_core.ecal.config import PredictConfig
 from hepml_core.ecal.hits import hits_of_images
@@ -93,7 +93,7 @@ def test_events_are_read_in_blocks_and_neither_these_nor_batches_change_a_byte(
     run(new, model, tmp_path / "whole")
     assert [len(hits) for hits in scores.seen] == [30, 23]
     scores.seen.clear()
-    monkeypatch.setattr(hdf5_files, "BLOCK_BYTES", 7 * 32 * 32 * 2 * 4)
+    monkeypatch.setattr(hdf5_layout, "BLOCK_BYTES", 7 * 32 * 32 * 2 * 4)
     run(new, model, tmp_path / "blocks", batch_size=3)
     assert max(len(hits) for hits in scores.seen) <= 16, "a chunk of the file"
     assert sum(len(hits) for hits in scores.seen) == 53
