@@ -5,6 +5,7 @@ Suffixes: n row, d input.
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -33,9 +34,9 @@ from hepml_core.jets.inference import Reconstructor
 from hepml_core.jets.model import Autoencoder
 from hepml_core.storage import open_folder
 
-ROUNDS = 5
+ROUNDS = 9
 BARE_ROWS = (512, 1024, 2048, 8192, 65536)
-"""Rows at once of the bare products; the fastest counts."""
+"""Rows at once of the bare products; the fastest of two rounds each counts."""
 
 
 def jets_network(work: Path, sizes: Sizes) -> None:
@@ -62,62 +63,73 @@ def _autoencoder(sample: Sample) -> None:
         ("encode", lambda: reconstructor.encode(value_nf), nodes[: middle + 1]),
         ("decode", lambda: reconstructor.decode(latent_nz), nodes[middle:]),
     ):
-        _print_ratio(f"autoencoder, {what}", sample.jets, _seconds(work), bare(widths, torch.float32, sample.jets))
+        _print_ratio(f"autoencoder, {what}", sample.jets, work, [widths], torch.float32)
 
 
 def _density(sample: Sample) -> None:
     """Time the choice of contexts of all variables, and the products of its sizes alone."""
     coder = read_density(sample.models["density"]).coder()
-    input_nd = torch.from_numpy(prepare(coder.grids, coder.bins, sample.values, sample.count_e).input_nd)
+    network = coder.network
+    input_nd = network.arranged(prepare(coder.grids, coder.bins, sample.values, sample.count_e).input_nd)
 
     def choose() -> None:
         for number in range(len(coder.order)):
-            coder.network.contexts(number, input_nd)
+            network.contexts(number, input_nd)
 
-    weights = coder.network.weights
-    variables, inputs, hidden = weights["weight1_vdh"].shape
-    seconds = 0.0
-    for number in range(variables):
-        widths = (inputs - variables + number, hidden, hidden, weights["weight3_vhk"].shape[2])
-        seconds += bare(widths, torch.float64, sample.jets)
-    _print_ratio("density, contexts", sample.jets, _seconds(choose), seconds)
+    variables, inputs, hidden = network.weights["weight1_vdh"].shape
+    contexts = network.weights["weight3_vhk"].shape[2]
+    chains = [(inputs - variables + number, hidden, hidden, contexts) for number in range(variables)]
+    _print_ratio("density, contexts", sample.jets, choose, chains, torch.float64)
 
 
-def bare(widths: Sequence[int], dtype: torch.dtype, rows: int) -> float:
-    """Return the least seconds that a chain of matrix products takes for so many rows, into tensors that are there."""
-    weights = [torch.randn(a, b, dtype=dtype) for a, b in pairwise(widths)]
-    least = float("inf")
-    for at_once in BARE_ROWS:
-        given = torch.randn(at_once, widths[0], dtype=dtype)
+def _print_ratio(
+    what: str, rows: int, work: Callable[[], object], chains: Sequence[Sequence[int]], dtype: torch.dtype
+) -> None:
+    """Time work on rows, and bare chains of products of the given widths, in turn: the machine's speed wanders."""
+    bare = {at_once: [Chain.of(widths, dtype, at_once) for widths in chains] for at_once in BARE_ROWS}
+
+    def multiply(at_once: int) -> None:
+        for chain in bare[at_once]:
+            chain.run(rows)
+
+    fastest = min(BARE_ROWS, key=lambda at_once: min(_seconds(partial(multiply, at_once)) for _ in range(2)))
+    pairs = [(_seconds(work), _seconds(partial(multiply, fastest))) for _ in range(ROUNDS)]
+    own, peer = (statistics.median(side) for side in zip(*pairs, strict=True))
+    ratio = statistics.median(bare_seconds / seconds for seconds, bare_seconds in pairs)
+    rates = f"{rows / own / 1e3:.0f} k jets/s, bare products {rows / peer / 1e3:.0f} k jets/s"
+    print(f"   {what}: {rates}: ratio {ratio:.2f}", flush=True)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Matrix products one after the other, into tensors that are there."""
+
+    given: Tensor
+    weights: Sequence[Tensor]
+    kept: Sequence[Tensor]
+
+    @classmethod
+    def of(cls, widths: Sequence[int], dtype: torch.dtype, at_once: int) -> Chain:
+        """Make the tensors for so many rows at once."""
+        weights = [torch.randn(a, b, dtype=dtype) for a, b in pairwise(widths)]
         kept = [torch.empty(at_once, width, dtype=dtype) for width in widths[1:]]
-        times = max(1, min(rows, 1 << 17) // at_once)
-        least = min(least, _seconds(lambda: _chain(given, weights, kept, times)) * rows / (times * at_once))  # noqa: B023
-    return least
+        return cls(torch.randn(at_once, widths[0], dtype=dtype), weights, kept)
 
-
-def _chain(given: Tensor, weights: Sequence[Tensor], kept: Sequence[Tensor], times: int) -> None:
-    with torch.inference_mode():
-        for _ in range(times):
-            before = given
-            for weight, after in zip(weights, kept, strict=True):
-                torch.mm(before, weight, out=after)
-                before = after
+    def run(self, rows: int) -> None:
+        """Multiply so many rows, or the next multiple of those at once."""
+        with torch.inference_mode():
+            for _ in range(-(-rows // len(self.given))):
+                before = self.given
+                for weight, after in zip(self.weights, self.kept, strict=True):
+                    torch.mm(before, weight, out=after)
+                    before = after
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the least time of this process's threads of some rounds, the first one left out."""
+    """Return the time of this process's threads."""
+    start = time.process_time()
     work()
-    seconds = []
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
-def _print_ratio(what: str, rows: int, own: float, peer: float) -> None:
-    rates = f"{rows / own / 1e3:.0f} k jets/s, bare products {rows / peer / 1e3:.0f} k jets/s"
-    print(f"   {what}: {rates}: ratio {peer / own:.2f}", flush=True)
+    return time.process_time() - start
 
 
 def _columns(sample: Sample) -> None:

@@ -27,6 +27,8 @@ IntArray = NDArray[np.int64]
 Columns = Mapping[str, NDArray[Any]]
 DTypes = Mapping[str, np.dtype[Any]]
 
+VALUES_IN_CACHE = 1 << 14
+"""Values that are rounded at once: arrays of so few stay in the processor's cache, and need no new memory."""
 NOISE = 3e-6
 """By how much reconstructions differ between machines, of the value and of the spread of its variable."""
 
@@ -58,11 +60,9 @@ class ColumnCodec:
     def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:
         """See ``Codec``: two parts a variable, residual indices and exceptions."""
         packed = {name: [pack(values[name]), b""] for name, grid in self.grids.items() if grid is None}
-        known: dict[str, IntArray] = {}
-        for name, residual_n, index_n, good_n in residuals(self._bounded, values, known, int(count_e.sum())):
-            residual_n[~good_n] = index_n[~good_n] = 0
-            known[name] = index_n
-            packed[name] = [pack(residual_n, alike=False), pack_exceptions(values[name], ~good_n)]
+        residual_fn, is_bad_fn = self._residuals(values, int(count_e.sum()))
+        for name, residual_n, is_bad_n in zip(self._bounded, residual_fn, is_bad_fn, strict=True):
+            packed[name] = [pack(residual_n, alike=False), pack_exceptions(values[name], is_bad_n)]
         return [part for name in self.grids for part in packed[name]]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
@@ -78,6 +78,21 @@ class ColumnCodec:
             values[name] = grid.to_value(known[name], dtypes[name])
             known[name][unpack_exceptions(exceptions, values[name])] = 0
         return {name: values[name] for name in self.grids}
+
+    def _residuals(self, values: Columns, count: int) -> tuple[IntArray, NDArray[np.bool_]]:
+        """Return the residual indices of the bounded variables, and which values cannot be had from them."""
+        residual_fn = np.empty((len(self._bounded), count), np.int64)
+        is_bad_fn = np.empty(residual_fn.shape, bool)
+        places = {name: place for place, name in enumerate(self._bounded)}
+        for start in range(0, count, VALUES_IN_CACHE):
+            some = slice(start, min(start + VALUES_IN_CACHE, count))
+            given = {name: values[name][some] for name in places}
+            known: dict[str, IntArray] = {}
+            for name, residual_n, index_n, good_n in residuals(self._bounded, given, known, some.stop - start):
+                residual_n[~good_n] = index_n[~good_n] = 0
+                known[name] = index_n
+                residual_fn[places[name], some], is_bad_fn[places[name], some] = residual_n, ~good_n
+        return residual_fn, is_bad_fn
 
     @cached_property
     def _bounded(self) -> dict[str, Grid]:

@@ -139,45 +139,54 @@ class ExactNetwork:
         weights = {name: (self.weights[name] / WEIGHT_STEP).to(torch.int16) for name in WEIGHTS}
         return weights | {name: self.weights[name].round().to(torch.int32) for name in BIASES}
 
+    def arranged(self, input_nd: NDArray[np.float32]) -> Tensor:
+        """Return inputs as ``contexts`` takes them: what is always known, a one, and the variables of this jet.
+
+        Args:
+            input_nd: Inputs as DensityNetwork has them, but whole numbers of 1/FEATURE_STEPS.
+        """
+        variables = self.weights["weight1_vdh"].shape[0]
+        given_nd = torch.from_numpy(input_nd).double()
+        return torch.cat([given_nd[:, variables:], torch.ones(len(given_nd), 1), given_nd[:, :variables]], dim=1)
+
     def contexts(self, variable: int, input_nd: Tensor) -> IntArray:
         """Return the context of one variable for each row.
 
         Args:
             variable: Its place in the coding order.
-            input_nd: Inputs: whole numbers of 1/FEATURE_STEPS; those of variables that are not known yet count nothing.
+            input_nd: As ``arranged`` returns them; those of variables that are not known yet are not looked at.
         """
-        layers = self._layers[variable]
-        before = self.weights["weight1_vdh"].shape[0]
+        first_dh, second_hh, third_hk = self._layers[variable]
         rows = min(len(input_nd), ROWS_IN_CACHE)
         # Beside what goes into a layer stands a one, by which its biases come with the product.
-        known_nd, *hidden = (torch.ones(rows, len(weight), dtype=torch.float64) for weight in layers)
-        score_nk = torch.empty(rows, layers[-1].shape[1], dtype=torch.float64)
+        hidden1_nh, hidden2_nh = (torch.ones(rows, len(one), dtype=torch.float64) for one in (second_hh, third_hk))
+        score_nk = torch.empty(rows, third_hk.shape[1], dtype=torch.float64)
+        product1_nh, product2_nh, score = hidden1_nh[:, :-1], hidden2_nh[:, :-1], score_nk.numpy()
         context_n = np.empty(len(input_nd), np.int64)
         with torch.inference_mode():
-            for start in range(0, len(input_nd), rows or 1):
-                some_nd = input_nd[start : start + rows]
-                count = len(some_nd)
-                known_nd[:count, :variable] = some_nd[:, :variable]
-                known_nd[:count, variable:-1] = some_nd[:, before:]
-                torch.mm(known_nd, layers[0], out=hidden[0][:, :-1])
-                hidden[0].relu_()
-                torch.mm(hidden[0], layers[1], out=hidden[1][:, :-1])
-                hidden[1].clamp_(0, MOST_ACTIVATION)
-                torch.mm(hidden[1], layers[2], out=score_nk)
+            known_nd = input_nd[:, : len(first_dh)]
+            for stop in range(rows, len(input_nd) + rows, rows or 1):
+                # The last rows are taken together with some before them.
+                some = slice(min(stop, len(input_nd)) - rows, min(stop, len(input_nd)))
+                torch.mm(known_nd[some], first_dh, out=product1_nh)
+                hidden1_nh.relu_()
+                torch.mm(hidden1_nh, second_hh, out=product2_nh)
+                hidden2_nh.clamp_(0, MOST_ACTIVATION)
+                torch.mm(hidden2_nh, third_hk, out=score_nk)
                 # Of equal scores the first counts. numpy is several times as fast at this as torch.
-                score_nk.numpy()[:count].argmax(1, out=context_n[start : start + count])
+                score.argmax(1, out=context_n[some])
         return context_n
 
     @cached_property
     def _layers(self) -> list[list[Tensor]]:
-        """For each variable the three layers' weights of what is known when it is coded, with the biases as last row."""
-        variables, inputs = self.weights["weight1_vdh"].shape[:2]
+        """For each variable the weights of the three layers, with the biases as one row more."""
+        variables = self.weights["weight1_vdh"].shape[0]
         layers = []
         for number in range(variables):
-            first, *further = (self.weights[name][number] for name in WEIGHTS)
-            known = [*range(number), *range(variables, inputs)]
-            biases = (self.weights[name][number] for name in BIASES)
-            layers.append([torch.cat(both) for both in zip((first[known], *further), biases, strict=True)])
+            first, second, third = (self.weights[name][number] for name in WEIGHTS)
+            bias1, bias2, bias3 = (self.weights[name][number] for name in BIASES)
+            known = torch.cat([first[variables:], bias1, first[:number]])
+            layers.append([known, torch.cat([second, bias2]), torch.cat([third, bias3])])
         return layers
 
 

@@ -65,7 +65,7 @@ class DensityCoder:
     def encode(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> list[bytes]:
         """Return jets as bytes: one part of coded numbers, then for each variable the values that escaped."""
         prepared = prepare(self.grids, self.bins, values, count_e)
-        input_nd = torch.from_numpy(prepared.input_nd)
+        input_nd = self.network.arranged(prepared.input_nd)
         context_vn = [self.network.contexts(number, input_nd) for number in range(len(self.order))]
         start_vkt = np.cumsum(self.frequency_vkt, axis=2) - self.frequency_vkt
         encoder = Encoder()
@@ -88,12 +88,12 @@ class DensityCoder:
         """
         count, variables = int(count_e.sum()), len(self.order)
         decoder = Decoder(parts[0])
-        input_nd = torch.from_numpy(_places(count_e, variables))
+        input_nd = self.network.arranged(_places(count_e, variables))
         token_nv = np.empty((count, variables), np.int64)
         known = {name: np.zeros(count, np.int64) for name in self.order}
         for rank, rank_n in enumerate(ranks(count_e)):
             if rank:
-                input_nd[rank_n, variables : 2 * variables] = input_nd[rank_n - 1, :variables]
+                input_nd[rank_n, :variables] = input_nd[rank_n - 1, -variables:]
             seen_nd = input_nd[rank_n]
             before: dict[str, IntArray] = {}
             for number, name in enumerate(self.order):
@@ -103,9 +103,9 @@ class DensityCoder:
                 guess = first_guess(name, self.grids, before, len(rank_n))
                 index_n = index_of(name, self.grids[name], residual_n, guess.index_n)
                 before[name] = np.where(token_n == bins.escape, 0, index_n)
-                seen_nd[:, number] = torch.from_numpy(bins.feature(residual_n, token_n))
+                seen_nd[:, number - variables] = torch.from_numpy(bins.feature(residual_n, token_n))
                 token_nv[rank_n, number], known[name][rank_n] = token_n, before[name]
-            input_nd[rank_n, :variables] = seen_nd[:, :variables]
+            input_nd[rank_n, -variables:] = seen_nd[:, -variables:]
         values = {name: self.grids[name].to_value(known[name], dtypes[name]) for name in self.grids}
         for number, (name, part) in enumerate(zip(self.order, parts[1:], strict=True)):
             escaped_n = self._escaped(token_nv, number)
@@ -115,7 +115,7 @@ class DensityCoder:
     def bits(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> dict[str, float]:
         """Return the mean number of bits of each variable; an escaped value counts as all bits of its type."""
         prepared = prepare(self.grids, self.bins, values, count_e)
-        input_nd = torch.from_numpy(prepared.input_nd)
+        input_nd = self.network.arranged(prepared.input_nd)
         bits = {}
         for number, name in enumerate(self.order):
             token_n = prepared.token_nv[:, number]

@@ -197,7 +197,7 @@ def _finish(network: DensityNetwork, bins: list[Bins], prepared: Prepared) -> tu
     exact = ExactNetwork.of(network)
     trained_vkt = network.logit_vkt.detach().double().softmax(2).numpy()
     frequency_vkt = np.zeros(trained_vkt.shape, np.int64)
-    input_nd = torch.from_numpy(prepared.input_nd)
+    input_nd = exact.arranged(prepared.input_nd)
     contexts, tokens = trained_vkt.shape[1:]
     for number, one in enumerate(bins):
         cell_n = exact.contexts(number, input_nd) * tokens + prepared.token_nv[:, number]

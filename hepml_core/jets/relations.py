@@ -106,7 +106,8 @@ def wrap_of(name: str, grid: Grid) -> Callable[[IntArray], IntArray] | None:
 def _energy(grids: Mapping[str, Grid], known: Mapping[str, IntArray]) -> Guess:
     """Guess E from pt, eta and, where it is known, m: E^2 = pt^2 cosh^2(eta) + m^2."""
     pt_n, eta_n = (known[name] * grids[name].step for name in ("pt", "eta"))
-    log_n = pt_n + np.log(np.cosh(np.clip(eta_n, -20, 20)))
+    # The logarithm of cosh(eta), several times as fast as it is written.
+    log_n = pt_n + np.abs(eta_n) + np.log((1 + np.exp(-2 * np.abs(eta_n))) / 2)
     if "m" in known and _logarithmic(grids["m"]):
         mass_n = np.where(known["m"] == ZERO, -np.inf, known["m"] * grids["m"].step)
         log_n = np.logaddexp(2 * log_n, 2 * mass_n) / 2

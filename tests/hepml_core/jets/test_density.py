@@ -37,6 +37,10 @@ def inputs(rows: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(-FEATURE_STEPS, FEATURE_STEPS + 1, (rows, width))
 
 
+def arranged(network: ExactNetwork, input_nd: NDArray[np.int64]) -> torch.Tensor:
+    return network.arranged(input_nd.astype(np.float32))
+
+
 def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: NDArray[np.int64]) -> list[int]:
     """Compute contexts with Python's integers, of which none is ever rounded."""
     weights, biases = (
@@ -67,14 +71,15 @@ def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: ND
 def test_contexts_are_those_of_arithmetic_in_whole_numbers(scale: float) -> None:
     network, input_nd = ExactNetwork.of(network_of(1, scale)), inputs(150)
     for variable in range(VARIABLES):
-        found_n = network.contexts(variable, torch.from_numpy(input_nd).double())
+        found_n = network.contexts(variable, arranged(network, input_nd))
         assert found_n.tolist() == contexts_in_whole_numbers(network, variable, input_nd)
     if scale == 1:
         assert len(set(found_n.tolist())) > 1
 
 
 def test_the_order_of_sums_the_batch_and_the_threads_change_nothing() -> None:
-    network, input_nd = ExactNetwork.of(network_of(2, 20.0)), torch.from_numpy(inputs(3000)).double()
+    network = ExactNetwork.of(network_of(2, 20.0))
+    input_nd = arranged(network, inputs(3000))
     chance = torch.Generator().manual_seed(0)
     first, second = (torch.randperm(HIDDEN, generator=chance) for _ in range(2))
     shuffled = ExactNetwork(
@@ -102,22 +107,24 @@ def test_the_order_of_sums_the_batch_and_the_threads_change_nothing() -> None:
 
 
 def test_variables_that_are_not_known_yet_are_not_looked_at() -> None:
-    network, input_nd = ExactNetwork.of(network_of(3)), torch.from_numpy(inputs(500)).double()
+    network, input_nd = ExactNetwork.of(network_of(3)), inputs(500)
     for variable in range(VARIABLES):
-        other_nd = input_nd.clone()
+        other_nd = input_nd.copy()
         other_nd[:, variable:VARIABLES] = FEATURE_STEPS
-        assert np.array_equal(network.contexts(variable, other_nd), network.contexts(variable, input_nd))
-    assert not np.array_equal(network.contexts(2, input_nd), network.contexts(2, input_nd.flip(0)))
+        chosen_n = network.contexts(variable, arranged(network, input_nd))
+        assert np.array_equal(network.contexts(variable, arranged(network, other_nd)), chosen_n)
+    assert not np.array_equal(network.contexts(2, arranged(network, input_nd[::-1])), chosen_n)
 
 
 def test_a_trained_network_and_its_rounded_form_choose_alike() -> None:
-    network, input_nd = network_of(4), torch.from_numpy(inputs(2000))
-    token_nv = torch.zeros(len(input_nd), VARIABLES, dtype=torch.int64)
+    network, input_nd = network_of(4), inputs(2000)
+    scaled_nd, token_nv = torch.from_numpy(input_nd / FEATURE_STEPS).float(), torch.zeros(2000, VARIABLES).long()
+    exact = ExactNetwork.of(network)
     with torch.no_grad():
-        score_vnk = network._scores((input_nd / FEATURE_STEPS).float())
-        bits = network(((input_nd / FEATURE_STEPS).float()), token_nv)
+        score_vnk = network._scores(scaled_nd)
+        bits = network(scaled_nd, token_nv)
     for variable in range(VARIABLES):
-        chosen_n = ExactNetwork.of(network).contexts(variable, input_nd.double())
+        chosen_n = exact.contexts(variable, arranged(exact, input_nd))
         assert (score_vnk[variable].argmax(1).numpy() == chosen_n).mean() > 0.95
     assert bits["mixed"] <= bits["loss"]  # a mixture never takes more than the mean over its parts
 
