@@ -27,6 +27,8 @@ IntArray = NDArray[np.int64]
 Columns = Mapping[str, NDArray[Any]]
 DTypes = Mapping[str, np.dtype[Any]]
 
+ALIKE = ("pt", "DetectorEta")
+"""Variables of which the jet before tells: jets stand in the order of pt, and come from the vertex of their event."""
 VALUES_IN_CACHE = 1 << 14
 """Values that are rounded at once: arrays of so few stay in the processor's cache, and need no new memory."""
 NOISE = 3e-6
@@ -62,7 +64,7 @@ class ColumnCodec:
         packed = {name: [pack(values[name]), b""] for name, grid in self.grids.items() if grid is None}
         residual_fn, is_bad_fn = self._residuals(values, int(count_e.sum()))
         for name, residual_n, is_bad_n in zip(self._bounded, residual_fn, is_bad_fn, strict=True):
-            packed[name] = [pack(residual_n, alike=False), pack_exceptions(values[name], is_bad_n)]
+            packed[name] = [pack(residual_n, alike=name in ALIKE), pack_exceptions(values[name], is_bad_n)]
         return [part for name in self.grids for part in packed[name]]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:

@@ -337,8 +337,8 @@ class CompressConfig:
     """Reference run: 1e-3 relative on energies, momenta and masses, 1e-3 on angles, about 1e-3 of its spread on the rest."""
 
     codec: Literal["model", "columns"] = "model"
-    """model: the given model (an autoencoder with corrections, or a density). columns: each variable by itself, rounded
-    to its bound and coded by pcodec; needs no model."""
+    """model: the given model (an autoencoder with corrections, or a density). columns: each variable rounded to its bound,
+    less what those before it tell of it, coded by pcodec; needs no model."""
 
     bounds: tuple[str, ...] = ()
     """Largest error of a variable, as pt=1e-3 relative, eta=1e-3 absolute (what is not said goes by the variable:
