@@ -20,6 +20,8 @@ from hepml_core.storage import open_folder
 def stage(domain: str, name: str, settings: str, *folders: str) -> None:
     """Run a stage on folders given as ``name=path``; settings are JSON."""
     find_stage(name, domain)
+    import numpy.ma  # noqa: F401 - which pyarrow imports with its first array: an import too
+
     start = time.perf_counter()
     run_stage(name, domain, json.loads(settings), **dict(folder.split("=", 1) for folder in folders))
     print(f"seconds={time.perf_counter() - start}")

@@ -76,16 +76,22 @@ class Feed:
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1, thread_name_prefix="feed") as pool:
-            coming = deque(pool.submit(self._draw) for _ in range(_BATCHES_AHEAD))
-            while True:
-                start = time.perf_counter()
-                batch = coming.popleft().result()
-                self.waited += time.perf_counter() - start
-                if batch is None:
-                    return
-                coming.append(pool.submit(self._draw))
-                yield {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
+        # The feed's thread computes alone. Did it have helpers of its own, those of this thread would go to sleep whenever
+        # they wait for each other (so does GNU OpenMP with more threads than cores), and a step would take twice as long.
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(1, "feed", torch.set_num_threads, (1,)) as pool:
+                coming = deque(pool.submit(self._draw) for _ in range(_BATCHES_AHEAD))
+                while True:
+                    start = time.perf_counter()
+                    batch = coming.popleft().result()
+                    self.waited += time.perf_counter() - start
+                    if batch is None:
+                        return
+                    coming.append(pool.submit(self._draw))
+                    yield {name: tensor.to(self._device, non_blocking=True) for name, tensor in batch.items()}
+        finally:
+            torch.set_num_threads(threads)
 
     def _draw(self) -> Batch | None:
         batch = next(self._batches, None)

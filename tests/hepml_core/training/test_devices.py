@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -53,6 +54,20 @@ def test_a_failure_while_drawing_reaches_the_loop() -> None:
 
     with pytest.raises(OSError, match="the store is gone"):
         list(Feed(failing(), CPU))
+
+
+def test_the_thread_that_draws_has_no_helpers_and_takes_none_from_the_loop() -> None:
+    drawn = ({"threads": torch.tensor(torch.get_num_threads())} for _ in range(5))
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for batch in Feed(drawn, CPU):
+            assert int(batch["threads"]) == 1
+            assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_loop_that_stops_leaves_no_thread() -> None:
