@@ -39,17 +39,19 @@ class HitTransformer(nn.Module):
         super().__init__()
         self.use_time = use_time
         self.columns = shape[1]
-        hit_features, event_features = (9, 3) if use_time else (4, 2)
-        self.embedding = nn.Sequential(nn.Linear(hit_features, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+        self.energy = nn.Linear(4, WIDTH)
+        self.embedding = nn.Sequential(nn.GELU(), nn.Linear(WIDTH, WIDTH))
         self.factor = _Place(shape, WIDTH, 0.5)
         self.offset = _Place(shape, WIDTH, 0.3)
         self.attention = nn.ModuleList(_Attention() for _ in range(LAYERS))
         self.value = nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, POOLED))
         self.weight = _Place(shape, POOLED, 0.4)
         self.pooled = nn.LayerNorm(POOLED)
-        self.head = nn.Sequential(
-            nn.Linear(POOLED + event_features, POOLED), nn.GELU(), nn.Dropout(dropout), nn.Linear(POOLED, 2)
-        )
+        self.head = nn.Sequential(nn.Linear(POOLED + 2, POOLED), nn.GELU(), nn.Dropout(dropout), nn.Linear(POOLED, 2))
+        if use_time:
+            self.time = nn.Linear(4, WIDTH, bias=False)
+            # From a network that looks at energies alone, so that times have to prove their worth.
+            nn.init.zeros_(self.time.weight)
 
     def forward(self, crystal_bh: Tensor, energy_bh: Tensor, scaled_bh: Tensor, time_bh: Tensor) -> Tensor:
         """Return logits (event, class).
@@ -61,7 +63,10 @@ class HitTransformer(nn.Module):
             time_bh: Times since the origin, in units of 25 ns.
         """
         real_bh = energy_bh > 0
-        hit_bhf, event_bf = self._features(energy_bh, scaled_bh, time_bh)
+        of_hits_bhf, event_bf = _energies(energy_bh, scaled_bh)
+        hit_bhf = self.energy(of_hits_bhf)
+        if self.use_time:
+            hit_bhf = hit_bhf + self.time(_times(energy_bh, time_bh))
         place_bh = crystal_bh // self.columns, crystal_bh % self.columns
         hit_bhf = self.embedding(hit_bhf) * (1 + self.factor(*place_bh)) + self.offset(*place_bh)
         for attend in self.attention:
@@ -71,24 +76,29 @@ class HitTransformer(nn.Module):
         logit_bc: Tensor = self.head(torch.cat([pooled_bf, event_bf.to(pooled_bf.dtype)], 1))
         return logit_bc
 
-    def _features(self, energy_bh: Tensor, scaled_bh: Tensor, time_bh: Tensor) -> tuple[Tensor, Tensor]:
-        """Return features of hits (b, h, f) and of events (b, f), all of the order of one."""
-        real_bh = energy_bh > 0
-        energy_bh = energy_bh.clamp(min=LEAST_ENERGY)
-        total_b1 = (energy_bh * real_bh).sum(1, keepdim=True).clamp(min=LEAST_ENERGY)
-        share_bh = energy_bh / total_b1
-        of_hits = [scaled_bh, torch.log(energy_bh) / 2 + 2, torch.log(share_bh) / 2, 4 * share_bh]
-        of_events = [torch.log(total_b1), real_bh.sum(1, keepdim=True) / 40]
-        if self.use_time:
-            width_bh = torch.hypot(TIME_NOISE / energy_bh, torch.tensor(TIME_FLOOR, device=energy_bh.device))
-            weight_bh = real_bh / width_bh**2
-            mean_b1 = (weight_bh * time_bh).sum(1, keepdim=True) / weight_bh.sum(1, keepdim=True).clamp(min=1e-9)
-            since_bh = time_bh - mean_b1
-            of_hits += [torch.asinh(one / width_bh) for one in (time_bh, since_bh)]
-            of_hits += [torch.tanh(one / MOST_TIME) for one in (time_bh, since_bh)]
-            of_hits.append(torch.log(width_bh) / 2 + 1)
-            of_events.append(50 * mean_b1)
-        return torch.stack(of_hits, 2), torch.cat(of_events, 1)
+
+def _energies(energy_bh: Tensor, scaled_bh: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what energies tell of hits (b, h, f) and of events (b, f), all of the order of one."""
+    real_bh = energy_bh > 0
+    energy_bh = energy_bh.clamp(min=LEAST_ENERGY)
+    total_b1 = (energy_bh * real_bh).sum(1, keepdim=True).clamp(min=LEAST_ENERGY)
+    share_bh = energy_bh / total_b1
+    of_hits = [scaled_bh, torch.log(energy_bh) / 2 + 2, torch.log(share_bh) / 2, 4 * share_bh]
+    return torch.stack(of_hits, 2), torch.cat([torch.log(total_b1), real_bh.sum(1, keepdim=True) / 40], 1)
+
+
+def _times(energy_bh: Tensor, time_bh: Tensor) -> Tensor:
+    """Return what times tell of hits (b, h, f): since the origin and since the event's mean, as such and by their resolution.
+
+    A time that is measured worse than what it may tell is nearer to nothing, as in a mean with what was expected of it.
+    """
+    width_bh = torch.hypot(TIME_NOISE / energy_bh.clamp(min=LEAST_ENERGY), energy_bh.new_tensor(TIME_FLOOR))
+    weight_bh = (energy_bh > 0) / width_bh**2
+    mean_b1 = (weight_bh * time_bh).sum(1, keepdim=True) / weight_bh.sum(1, keepdim=True).clamp(min=1e-9)
+    both = time_bh, time_bh - mean_b1
+    told = [torch.asinh(one / width_bh) for one in both] + [torch.tanh(one / MOST_TIME) for one in both]
+    trust_bh = 1 / (1 + (width_bh / MOST_TIME) ** 2)
+    return torch.stack(told, 2) * trust_bh[:, :, None]
 
 
 class _Place(nn.Module):

@@ -41,3 +41,26 @@ def test_the_places_of_hits_matter() -> None:
     assert not torch.allclose(
         judge(crystal_bh, energy_bh, scaled_bh, time_bh), judge(moved_bh, energy_bh, scaled_bh, time_bh)
     )
+
+
+def test_times_count_nothing_before_training_and_may_count_after() -> None:
+    given = showers()
+    judge = network()
+    torch.testing.assert_close(judge(*given), network(use_time=False)(*given), rtol=0, atol=0)
+    torch.nn.init.normal_(judge.time.weight)
+    assert not torch.allclose(judge(*given), network(use_time=False)(*given))
+
+
+def test_a_time_that_is_measured_badly_counts_little() -> None:
+    crystal_bh, energy_bh, scaled_bh, time_bh = showers()
+    judge = network()
+    torch.nn.init.normal_(judge.time.weight)
+
+    def change(energy: float) -> float:
+        """By how much answers change when the time of a first hit of this energy does."""
+        given_bh, later_bh = energy_bh.clone(), time_bh.clone()
+        given_bh[:, 0], later_bh[:, 0] = energy, time_bh[:, 0] + 0.05
+        before, after = (judge(crystal_bh, given_bh, scaled_bh, one_bh) for one_bh in (time_bh, later_bh))
+        return float((after - before).detach().abs().mean())
+
+    assert change(1e-3) < change(0.02) / 10

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hepml_core.ecal.batches import mirrored
 from hepml_core.ecal.config import Architecture, EnergyScale, TimeOrigin, TrainConfig
+from hepml_core.ecal.hit_transformer import HitTransformer
 from hepml_core.ecal.hits import Hits, PaddedHits, hits_of_images
 from hepml_core.ecal.model import (
     NetworkSettings,
@@ -41,7 +42,10 @@ def model_of(
     architecture: Architecture, normalization: Normalization = LINEAR, size: int = 32, **changes: Any
 ) -> ShowerClassifier:
     with seeded(1):
-        return build_model(settings_of(architecture, **changes), normalization, (size, size)).eval()
+        model = build_model(settings_of(architecture, **changes), normalization, (size, size)).eval()
+        if isinstance(model.network, HitTransformer) and model.network.use_time:
+            torch.nn.init.normal_(model.network.time.weight)  # times count nothing before training
+    return model
 
 
 def showers(events: int = 6, seed: int = 0, size: int = 32) -> Hits:
