@@ -21,7 +21,7 @@ from hepml_core.jets.bounds import Bound
 from hepml_core.jets.codecs import pack_exceptions, unpack_exceptions
 from hepml_core.jets.grids import Grid
 from hepml_core.jets.packing import pack, unpack
-from hepml_core.jets.relations import LIKE, coding_order, first_guess, residuals, wrap_of
+from hepml_core.jets.relations import LIKE, coding_order, first_guess, index_of, residuals
 from hepml_core.jets.write_root import Compression, JetWriter
 
 Numbers = NDArray[np.float32]
@@ -223,7 +223,7 @@ class Quantized(Stored):
     """Indices of a grid that holds the bound, by pcodec.
 
     Attributes:
-        guessed: Whether what remains of them is stored when the first guess of a density is taken off: arithmetic alone.
+        guessed: Whether what remains of them is stored when the first guess of ours is taken off: arithmetic alone.
     """
 
     guessed: bool
@@ -233,7 +233,7 @@ class Quantized(Stored):
         grids, parts = _grids(sample), []
         known: dict[str, IntArray] = {}
         for name, remains_n, index_n, good_n in residuals(grids, sample.values, known, sample.jets):
-            known[name] = np.where(good_n, index_n, _wrapped(name, grids, index_n - remains_n))
+            known[name] = np.where(good_n, index_n, 0)
             parts += [
                 pack(np.where(good_n, remains_n if self.guessed else index_n, 0)),
                 pack_exceptions(sample.values[name], ~good_n),
@@ -247,10 +247,10 @@ class Quantized(Stored):
         for name, content, exceptions in zip(coding_order(sample.variables), parts[::2], parts[1::2], strict=True):
             index_n = unpack(content, np.int64, sample.jets)
             if self.guessed:
-                index_n = _wrapped(name, grids, index_n + first_guess(name, grids, known, sample.jets).index_n)
-            known[name] = index_n
+                index_n = index_of(name, grids[name], index_n, first_guess(name, grids, known, sample.jets).index_n)
             values[name] = grids[name].to_value(index_n, np.dtype(np.float32))
-            unpack_exceptions(exceptions, values[name])
+            index_n[unpack_exceptions(exceptions, values[name])] = 0
+            known[name] = index_n
         return values
 
 
@@ -280,8 +280,3 @@ def _turned(name: str, angle_n: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _grids(sample: Sample) -> dict[str, Grid]:
     return {name: Grid(name, bound) for name, bound in sample.bounds.items()}
-
-
-def _wrapped(name: str, grids: Mapping[str, Grid], index_n: IntArray) -> IntArray:
-    wrap = wrap_of(name, grids[name])
-    return wrap(index_n) if wrap else index_n

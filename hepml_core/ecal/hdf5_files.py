@@ -101,10 +101,10 @@ def read_chunks(
         start, stop = _check_slice(shape, where, start, stop)
         for first in range(start - start % shape.rows_at_once, stop, shape.rows_at_once):
             row_e = np.arange(max(first, start), min(first + shape.rows_at_once, stop))
-            yield _read_rows(file, where, name, number, row_e, shape, reading, labels=labels)
+            yield _read_chunk(file, where, name, number, row_e, shape, reading, labels=labels)
 
 
-def _read_rows(
+def _read_chunk(
     file: h5py.File,
     where: str,
     name: str,

@@ -62,9 +62,9 @@ class ColumnCodec:
     def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:
         """See ``Codec``: two parts a variable, residual indices and exceptions."""
         packed = {name: [pack(values[name]), b""] for name, grid in self.grids.items() if grid is None}
-        residual_fn, is_bad_fn = self._residuals(values, int(count_e.sum()))
-        for name, residual_n, is_bad_n in zip(self._bounded, residual_fn, is_bad_fn, strict=True):
-            packed[name] = [pack(residual_n, alike=name in ALIKE), pack_exceptions(values[name], is_bad_n)]
+        residual, is_bad = self._residuals(values, int(count_e.sum()))
+        for name in self._bounded:
+            packed[name] = [pack(residual[name], alike=name in ALIKE), pack_exceptions(values[name], is_bad[name])]
         return [part for name in self.grids for part in packed[name]]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
@@ -81,20 +81,19 @@ class ColumnCodec:
             known[name][unpack_exceptions(exceptions, values[name])] = 0
         return {name: values[name] for name in self.grids}
 
-    def _residuals(self, values: Columns, count: int) -> tuple[IntArray, NDArray[np.bool_]]:
+    def _residuals(self, values: Columns, count: int) -> tuple[dict[str, IntArray], dict[str, NDArray[np.bool_]]]:
         """Return the residual indices of the bounded variables, and which values cannot be had from them."""
-        residual_fn = np.empty((len(self._bounded), count), np.int64)
-        is_bad_fn = np.empty(residual_fn.shape, bool)
-        places = {name: place for place, name in enumerate(self._bounded)}
+        residual = {name: np.empty(count, np.int64) for name in self._bounded}
+        is_bad = {name: np.empty(count, np.bool_) for name in self._bounded}
         for start in range(0, count, VALUES_IN_CACHE):
             some = slice(start, min(start + VALUES_IN_CACHE, count))
-            given = {name: values[name][some] for name in places}
+            given = {name: values[name][some] for name in self._bounded}
             known: dict[str, IntArray] = {}
             for name, residual_n, index_n, good_n in residuals(self._bounded, given, known, some.stop - start):
                 residual_n[~good_n] = index_n[~good_n] = 0
                 known[name] = index_n
-                residual_fn[places[name], some], is_bad_fn[places[name], some] = residual_n, ~good_n
-        return residual_fn, is_bad_fn
+                residual[name][some], is_bad[name][some] = residual_n, ~good_n
+        return residual, is_bad
 
     @cached_property
     def _bounded(self) -> dict[str, Grid]:

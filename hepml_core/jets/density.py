@@ -33,7 +33,7 @@ MOST_WEIGHT = 8.0
 """Weights have 13 bits and inputs 7, so sums over at most 256 of them have 28, 10 of which are fractional; sums over at most
 256 hidden units have 49, 20 fractional, of which MOST_ACTIVATION leaves 32; the scores have 53, as many as a double."""
 MOST_ACTIVATION = 31 * FEATURE_STEPS
-"""The activations of the second hidden layer are at most this, which training does not reach."""
+"""The activations of the second hidden layer are at most this; those of trained networks stay below."""
 FREQUENCY_BITS = 13
 FURTHER_INPUTS = 3
 """Inputs besides the variables of this jet and of the one before: its place in the event, whether it is the first, and

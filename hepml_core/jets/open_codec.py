@@ -39,7 +39,7 @@ class OpenCodec:
 
 
 def open_columns(bounds: Mapping[str, Bound]) -> OpenCodec:
-    """Return what codes each variable by itself."""
+    """Return what codes variables without a model."""
 
     def of_file(factors: Factors, dtypes: DTypes) -> Codec:
         return ColumnCodec(grids_of(bounds, factors, dtypes))

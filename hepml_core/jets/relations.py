@@ -53,7 +53,8 @@ def coding_order(variables: Sequence[str]) -> list[str]:
 def first_guess(name: str, grids: Mapping[str, Grid], known: Mapping[str, IntArray], count: int) -> Guess:
     """Return the first guess of a variable's indices from the indices of those that are known, 0 where nothing tells."""
     unsure_n = np.zeros(count, bool)
-    if name == "E" and {"pt", "eta"} <= known.keys() and _logarithmic(grids["E"], grids["pt"]):
+    told = {"pt", "eta"} <= known.keys() and not _logarithmic(grids["eta"])
+    if name == "E" and told and _logarithmic(grids["E"], grids["pt"]):
         return _energy(grids, known)
     like = LIKE.get(name, "")
     if like not in known or _logarithmic(grids[name]) != _logarithmic(grids[like]):

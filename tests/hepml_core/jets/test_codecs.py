@@ -55,12 +55,44 @@ def test_odd_and_ordinary_values_come_back_within_their_bounds(
     assert_within(values, through(codec, values), bounds)
 
 
+def test_pieces_that_fit_the_cache_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, count_e, codec = odd_jets(1000), np.array([1000]), ColumnCodec(grids_of())
+    whole = codec.encode(values, count_e)
+    monkeypatch.setattr(codecs, "VALUES_IN_CACHE", 7)
+    assert codec.encode(values, count_e) == whole
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_an_energy_that_pt_and_eta_tell_takes_few_bytes_and_comes_back(relative: bool) -> None:
+    chance = np.random.default_rng(0)
+    values = {"pt": chance.uniform(20, 500, 4000), "eta": chance.uniform(0.1, 2.5, 4000)}
+    values["E"] = values["pt"] * np.cosh(values["eta"])
+    bounds = {"pt": Bound(1e-3, True), "eta": Bound(1e-3, relative), "E": Bound(1e-3, True)}
+    grids = {name: Grid(name, bound) for name, bound in bounds.items()}
+    codec, alone = ColumnCodec(grids), ColumnCodec({"E": grids["E"]})
+    sizes = [len(part) for part in codec.encode(values, np.array([4000]))]
+    of_energy, of_energy_alone = sum(sizes[4:6]), sum(map(len, alone.encode(values, np.array([4000]))))
+    assert of_energy == of_energy_alone if relative else of_energy < of_energy_alone / 3
+    assert_within(values, through(codec, values), bounds)
+
+
 def test_doubles_that_no_float32_holds_come_back_within_their_bounds(reconstructor: Reconstructor) -> None:
     values = {name: value_n.astype(np.float64) for name, value_n in four_vectors(50).items()}
     for name in FOUR:
         values[name][3:7] = 1e300, -1e300, 5e-324, 1e-200
     for codec in (ColumnCodec(grids_of()), autoencoder(reconstructor, grids_of())):
         assert_within(values, through(codec, values), BOUNDS)
+
+
+@pytest.mark.parametrize("whole", ["pt", "m"])
+def test_a_value_that_its_index_does_not_hold_tells_nothing_of_others(whole: str) -> None:
+    values = {name: np.arange(300, 2000).astype(np.int32 if name == whole else np.float64) for name in ("pt", "m")}
+    values |= {"eta": np.zeros(1700), "E": np.hypot(values["pt"], values["m"])}
+    bounds = {name: Bound(1e-3, name != "eta") for name in values}
+    grids = {name: Grid(name, bound) for name, bound in bounds.items()}
+    index_n, _ = grids[whole].to_index(values[whole])
+    assert not grids[whole].holds(values[whole], grids[whole].to_value(index_n, np.dtype(np.int32))).all()
+    assert_within(values, through(ColumnCodec(grids), values), bounds)
 
 
 def test_exact_values_come_back_bit_by_bit_beside_rounded_ones(reconstructor: Reconstructor) -> None:
@@ -100,14 +132,22 @@ def test_without_bounds_jets_are_what_the_model_reconstructs_and_odd_ones_are_no
         assert np.allclose(kept[name][ordinary_n], found.output_nf[:, number], rtol=1e-2, atol=1e-2)
 
 
-def test_a_finer_step_of_the_latent_variables_takes_more_bytes_and_fewer_corrections(
+def test_a_finer_step_of_the_latent_variables_takes_more_bytes_and_comes_nearer_to_the_network(
     reconstructor: Reconstructor,
 ) -> None:
     values, count_e = four_vectors(2000), np.array([2000])
-    fine, coarse = (autoencoder(reconstructor, grids_of(), step).encode(values, count_e) for step in (1e-4, 1e-1))
-    latents = reconstructor.network.latent
-    assert sum(map(len, fine[1 : 1 + latents])) > 1.5 * sum(map(len, coarse[1 : 1 + latents]))
-    assert sum(map(len, fine[1 + latents :])) <= sum(map(len, coarse[1 + latents :]))
+    of_network = reconstructor.reconstruct(
+        np.stack([values[name] for name in reconstructor.variables], axis=1)
+    ).output_nf
+    latents, sizes, distances = reconstructor.network.latent, [], []
+    for step in (1e-4, 1e-1):
+        codec = autoencoder(reconstructor, NO_BOUNDS, latent_step=step)
+        sizes.append(sum(map(len, codec.encode(values, count_e)[1 : 1 + latents])))
+        kept = through(codec, values)
+        kept_nf = np.stack([kept[name] for name in reconstructor.variables], axis=1)
+        distances.append(np.abs(kept_nf - of_network).mean(axis=0))
+    assert sizes[0] > 1.5 * sizes[1]
+    assert (distances[0] < distances[1] / 10).all()
 
 
 class Other:

@@ -12,6 +12,8 @@ from hepml_core.jets.density import (
     FREQUENCY_BITS,
     FURTHER_INPUTS,
     MOST_ACTIVATION,
+    MOST_WEIGHT,
+    WEIGHT_STEP,
     DensityNetwork,
     ExactNetwork,
     to_frequencies,
@@ -75,6 +77,16 @@ def test_contexts_are_those_of_arithmetic_in_whole_numbers(scale: float) -> None
         assert found_n.tolist() == contexts_in_whole_numbers(network, variable, input_nd)
     if scale == 1:
         assert len(set(found_n.tolist())) > 1
+
+
+@pytest.mark.parametrize("hidden", [64, 256])
+def test_a_double_holds_the_largest_sums_of_the_widest_network(hidden: int) -> None:
+    inputs_most = 255  # and a one
+    first = inputs_most * MOST_WEIGHT * FEATURE_STEPS + MOST_ACTIVATION
+    second = hidden * MOST_WEIGHT * first + MOST_ACTIVATION
+    third = hidden * MOST_WEIGHT * MOST_ACTIVATION + MOST_ACTIVATION
+    for layer, most in enumerate((first, second, third), start=1):
+        assert most / WEIGHT_STEP**layer <= 2**53
 
 
 def test_the_order_of_sums_the_batch_and_the_threads_change_nothing() -> None:
