@@ -232,7 +232,7 @@ class Quantized(Stored):
         """See ``Method``: indices and exceptions of each variable."""
         grids, parts = _grids(sample), []
         known: dict[str, IntArray] = {}
-        for name, remains_n, index_n, good_n in residuals(grids, sample.values, known, sample.jets):
+        for name, remains_n, index_n, good_n in residuals(grids, sample.values, known):
             known[name] = np.where(good_n, index_n, 0)
             parts += [
                 pack(np.where(good_n, remains_n if self.guessed else index_n, 0)),
@@ -247,7 +247,7 @@ class Quantized(Stored):
         for name, content, exceptions in zip(coding_order(sample.variables), parts[::2], parts[1::2], strict=True):
             index_n = unpack(content, np.int64, sample.jets)
             if self.guessed:
-                index_n = index_of(name, grids[name], index_n, first_guess(name, grids, known, sample.jets).index_n)
+                index_n = index_of(name, grids[name], index_n, first_guess(name, grids, known))
             values[name] = grids[name].to_value(index_n, np.dtype(np.float32))
             index_n[unpack_exceptions(exceptions, values[name])] = 0
             known[name] = index_n

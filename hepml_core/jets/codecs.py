@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hepml_core.errors import DataError
 from hepml_core.jets.grids import ZERO, Grid, to_type
-from hepml_core.jets.packing import pack, unpack
+from hepml_core.jets.packing import pack, pack_indices, unpack
 from hepml_core.jets.relations import coding_order, first_guess, index_of, residuals
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ IntArray = NDArray[np.int64]
 Columns = Mapping[str, NDArray[Any]]
 DTypes = Mapping[str, np.dtype[Any]]
 
-ALIKE = ("pt", "DetectorEta")
-"""Variables of which the jet before tells: jets stand in the order of pt, and come from the vertex of their event."""
-VALUES_IN_CACHE = 1 << 14
+VALUES_IN_CACHE = 1 << 15
 """Values that are rounded at once: arrays of so few stay in the processor's cache, and need no new memory."""
 NOISE = 3e-6
 """By how much reconstructions differ between machines, of the value and of the spread of its variable."""
@@ -64,7 +62,7 @@ class ColumnCodec:
         packed = {name: [pack(values[name]), b""] for name, grid in self.grids.items() if grid is None}
         residual, is_bad = self._residuals(values, int(count_e.sum()))
         for name in self._bounded:
-            packed[name] = [pack(residual[name], alike=name in ALIKE), pack_exceptions(values[name], is_bad[name])]
+            packed[name] = [pack_indices(residual[name]), pack_exceptions(values[name], is_bad[name])]
         return [part for name in self.grids for part in packed[name]]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
@@ -75,8 +73,8 @@ class ColumnCodec:
         known: dict[str, IntArray] = {}
         for name in coding_order(list(self._bounded)):
             grid, (content, exceptions) = self._bounded[name], packed[name]
-            guess = first_guess(name, self._bounded, known, count)
-            known[name] = index_of(name, grid, unpack(content, np.int64, count), guess.index_n)
+            guess = first_guess(name, self._bounded, known)
+            known[name] = index_of(name, grid, unpack(content, np.int64, count), guess)
             values[name] = grid.to_value(known[name], dtypes[name])
             known[name][unpack_exceptions(exceptions, values[name])] = 0
         return {name: values[name] for name in self.grids}
@@ -89,10 +87,11 @@ class ColumnCodec:
             some = slice(start, min(start + VALUES_IN_CACHE, count))
             given = {name: values[name][some] for name in self._bounded}
             known: dict[str, IntArray] = {}
-            for name, residual_n, index_n, good_n in residuals(self._bounded, given, known, some.stop - start):
-                residual_n[~good_n] = index_n[~good_n] = 0
-                known[name] = index_n
-                residual[name][some], is_bad[name][some] = residual_n, ~good_n
+            for name, residual_n, index_n, good_n in residuals(self._bounded, given, known):
+                is_bad[name][some] = is_bad_n = ~good_n
+                if is_bad_n.any():
+                    residual_n[is_bad_n] = index_n[is_bad_n] = 0
+                residual[name][some], known[name] = residual_n, index_n
         return residual, is_bad
 
     @cached_property
@@ -120,7 +119,7 @@ class AutoencoderCodec:
         """See ``Codec``: steps, latent variables, corrections and exceptions of each variable, a checksum."""
         latent_nz, fits_n = self._latent(values)
         index_nz, step_z = _round(latent_nz, self.latent_step)
-        parts = [step_z.tobytes(), *(pack(index_n, alike=False) for index_n in index_nz.T.copy())]
+        parts = [step_z.tobytes(), *(pack_indices(index_n) for index_n in index_nz.T.copy())]
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
         indices: list[IntArray] = []
         for number, name in enumerate(self.reconstructor.variables):
@@ -134,7 +133,7 @@ class AutoencoderCodec:
                 good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
                 good_n &= ~_unsure(grid, output_nf[:, number])
                 correction_n = index_n - _nearest(grid, output_nf[:, number])
-                parts += [pack(np.where(good_n, correction_n, 0), alike=False), pack_exceptions(values[name], ~good_n)]
+                parts += [pack_indices(np.where(good_n, correction_n, 0)), pack_exceptions(values[name], ~good_n)]
                 indices.append(index_n[good_n])
         return [*parts, _checksum(indices)]
 

@@ -100,8 +100,8 @@ class DensityCoder:
                 bins = self.bins[name]
                 token_n = self._decode_tokens(number, self.network.contexts(number, seen_nd), decoder)
                 residual_n = bins.decode_places(token_n, decoder)
-                guess = first_guess(name, self.grids, before, len(rank_n))
-                index_n = index_of(name, self.grids[name], residual_n, guess.index_n)
+                guess = first_guess(name, self.grids, before)
+                index_n = index_of(name, self.grids[name], residual_n, guess)
                 before[name] = np.where(token_n == bins.escape, 0, index_n)
                 seen_nd[:, number - variables] = torch.from_numpy(bins.feature(residual_n, token_n))
                 token_nv[rank_n, number], known[name][rank_n] = token_n, before[name]
@@ -160,7 +160,7 @@ def prepare(
     token_nv, residual_nv = np.empty((2, count, variables), np.int64)
     input_nd = _places(count_e, variables)
     known: dict[str, IntArray] = {}
-    for number, (name, residual_n, index_n, sure_n) in enumerate(residuals(grids, values, known, count)):
+    for number, (name, residual_n, index_n, sure_n) in enumerate(residuals(grids, values, known)):
         token_n = bins[name].to_token(residual_n, sure_n)
         known[name] = np.where(token_n == bins[name].escape, 0, index_n)
         token_nv[:, number], residual_nv[:, number] = token_n, residual_n

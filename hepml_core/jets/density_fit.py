@@ -57,7 +57,7 @@ def fit_density(
     for name, grid in grids.items():
         check_grid(name, grid.bound, np.dtype(np.float32))
     rows = {split: _read_events(dataset, manifest, split, variables) for split in ("train", "valid")}
-    bins = _choose_bins(grids, *rows["train"])
+    bins = _choose_bins(grids, rows["train"][0])
     prepared = {split: prepare(grids, bins, *given) for split, given in rows.items()}
     with seeded(config.seed):
         tokens = max(one.tokens for one in bins.values())
@@ -159,10 +159,10 @@ def _read_events(
     return {name: columns[name][order_n] for name in variables}, count_e.astype(np.int64)
 
 
-def _choose_bins(grids: Mapping[str, Grid], values: Columns, count_e: IntArray) -> dict[str, Bins]:
+def _choose_bins(grids: Mapping[str, Grid], values: Columns) -> dict[str, Bins]:
     bins: dict[str, Bins] = {}
     known: dict[str, IntArray] = {}
-    for name, residual_n, index_n, good_n in residuals(grids, values, known, int(count_e.sum())):
+    for name, residual_n, index_n, good_n in residuals(grids, values, known):
         if not good_n.any():
             raise DataError(f"no value of {name} in the train split fits its bound: set another with bounds={name}=…")
         bins[name] = choose_bins(residual_n[good_n], TOKENS)

@@ -12,26 +12,44 @@ from pcodec import ChunkConfig, DeltaSpec, ModeSpec, standalone
 from hepml_core.errors import DataError
 
 _CONFIG = ChunkConfig(compression_level=8)
-_WHOLE = ChunkConfig(compression_level=8, mode_spec=ModeSpec.classic())
-"""For whole numbers: to look for a common factor takes time and finds none in indices."""
-_APART = ChunkConfig(compression_level=8, mode_spec=ModeSpec.classic(), delta_spec=DeltaSpec.no_op())
-"""For whole numbers whose neighbours do not tell of them: to try their differences takes a fifth of the time."""
+_APART, _NEIGHBOURS = (
+    ChunkConfig(compression_level=8, mode_spec=ModeSpec.classic(), delta_spec=delta)
+    for delta in (DeltaSpec.no_op(), DeltaSpec.try_consecutive(1))
+)
+"""For indices: to look for a common factor, and to try all kinds of differences, takes as long again and finds nothing."""
+
+NEIGHBOURS_SEEN = 4096
 
 
-def pack(value_n: NDArray[Any], *, alike: bool = True) -> bytes:
-    """Return whole or floating-point numbers as bytes, without loss.
-
-    Args:
-        value_n: The numbers.
-        alike: Whether neighbours may be alike, which makes fewer bytes; else it is not tried for whole numbers.
-    """
-    if value_n.dtype.kind == "i" and len(value_n) and value_n.dtype.itemsize == 8:
-        low, high = int(value_n.min()), int(value_n.max())
-        if low >= -(1 << 31) and high < 1 << 31:
-            value_n = value_n.astype(np.int32)  # half the work
+def pack(value_n: NDArray[Any]) -> bytes:
+    """Return whole or floating-point numbers as bytes, without loss."""
     if value_n.dtype.itemsize < 2 or value_n.dtype.kind not in "iuf":
         return b"z" + zstandard.compress(value_n.tobytes())
-    config = _CONFIG if value_n.dtype.kind == "f" else _WHOLE if alike else _APART
+    return _compress(_narrow(value_n), _CONFIG)
+
+
+def pack_indices(index_n: NDArray[np.int64]) -> bytes:
+    """Return indices as bytes, without loss: differences of neighbours where these are the smaller numbers.
+
+    Neighbours of which one does not tell of the other differ by 1.3 to 2 times their deviation from the mean; the pt of jets
+    in falling order by 0.7.
+    """
+    own_n = _narrow(index_n)
+    seen_n = own_n[:NEIGHBOURS_SEEN]
+    near = len(seen_n) > 1 and np.abs(np.diff(seen_n)).mean() < np.abs(seen_n - seen_n.mean()).mean()
+    return _compress(own_n, _NEIGHBOURS if near else _APART)
+
+
+def _narrow(value_n: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers of 64 bits as ones of 32 if these hold them, which is half the work."""
+    if value_n.dtype.kind == "i" and len(value_n) and value_n.dtype.itemsize == 8:
+        low, high = int(value_n.min()), int(value_n.max())
+        if low >= -(1 << 30) and high < 1 << 30:
+            return value_n.astype(np.int32)
+    return value_n
+
+
+def _compress(value_n: NDArray[Any], config: ChunkConfig) -> bytes:
     return b"p" + bytes(standalone.simple_compress(np.ascontiguousarray(value_n), config))
 
 

@@ -50,27 +50,22 @@ def coding_order(variables: Sequence[str]) -> list[str]:
     return [name for name in variables if name not in late and name not in last] + late + last
 
 
-def first_guess(name: str, grids: Mapping[str, Grid], known: Mapping[str, IntArray], count: int) -> Guess:
-    """Return the first guess of a variable's indices from the indices of those that are known, 0 where nothing tells."""
-    unsure_n = np.zeros(count, bool)
+def first_guess(name: str, grids: Mapping[str, Grid], known: Mapping[str, IntArray]) -> Guess | None:
+    """Return the first guess of a variable's indices from the indices of those that are known, if these tell of it."""
     told = {"pt", "eta"} <= known.keys() and not _logarithmic(grids["eta"])
     if name == "E" and told and _logarithmic(grids["E"], grids["pt"]):
         return _energy(grids, known)
     like = LIKE.get(name, "")
     if like not in known or _logarithmic(grids[name]) != _logarithmic(grids[like]):
-        return Guess(np.zeros(count, np.int64), unsure_n)
-    ratio = grids[like].step / grids[name].step
+        return None
     index_n = np.where(known[like] == ZERO, 0, known[like])
-    if ratio != 1:
-        scaled_n = index_n * ratio
-        index_n = np.floor(scaled_n + 0.5).astype(np.int64)
-        unsure_n = np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE
-    return Guess(index_n, unsure_n)
+    ratio = grids[like].step / grids[name].step
+    return Guess(index_n, np.zeros(len(index_n), bool)) if ratio == 1 else _rounded(index_n * ratio)
 
 
 def residuals(
-    grids: Mapping[str, Grid], values: Mapping[str, NDArray[Any]], known: Mapping[str, IntArray], count: int
-) -> Iterator[tuple[str, IntArray, IntArray, NDArray[np.bool_]]]:
+    grids: Mapping[str, Grid], values: Mapping[str, NDArray[Any]], known: Mapping[str, IntArray]
+) -> Iterator[tuple[str, IntArray, IntArray, BoolArray]]:
     """Yield each variable in coding order: its indices less the guess from ``known``, the indices, and which are good.
 
     The caller puts the indices as the decoder will know them into ``known`` before it asks for the next variable.
@@ -79,16 +74,19 @@ def residuals(
         grid = grids[name]
         index_n, good_n = grid.to_index(values[name])
         good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
-        guess = first_guess(name, grids, known, count)
-        # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
-        residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, index_n - guess.index_n))
-        good_n &= index_of(name, grid, residual_n, guess.index_n) == index_n
-        yield name, residual_n, index_n, good_n & ~guess.unsure_n
+        residual_n, guess = index_n, first_guess(name, grids, known)
+        if guess:
+            # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
+            residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, index_n - guess.index_n))
+            good_n &= (index_of(name, grid, residual_n, guess) == index_n) & ~guess.unsure_n
+        yield name, residual_n, index_n, good_n
 
 
-def index_of(name: str, grid: Grid, residual_n: IntArray, guess_n: IntArray) -> IntArray:
+def index_of(name: str, grid: Grid, residual_n: IntArray, guess: Guess | None) -> IntArray:
     """Return the indices of what ``residuals`` yields."""
-    return np.where(residual_n == ZERO, ZERO, _unwrapped(name, grid, guess_n + residual_n))
+    if not guess:
+        return residual_n
+    return np.where(residual_n == ZERO, ZERO, _unwrapped(name, grid, guess.index_n + residual_n))
 
 
 def _unwrapped(name: str, grid: Grid, index_n: IntArray) -> IntArray:
@@ -112,9 +110,12 @@ def _energy(grids: Mapping[str, Grid], known: Mapping[str, IntArray]) -> Guess:
     if "m" in known and _logarithmic(grids["m"]):
         mass_n = np.where(known["m"] == ZERO, -np.inf, known["m"] * grids["m"].step)
         log_n = np.logaddexp(2 * log_n, 2 * mass_n) / 2
-    scaled_n = log_n / grids["E"].step
-    index_n = np.floor(scaled_n + 0.5)
-    return Guess(index_n.astype(np.int64), np.abs(scaled_n + 0.5 - np.rint(scaled_n + 0.5)) < UNSURE)
+    return _rounded(log_n / grids["E"].step)
+
+
+def _rounded(scaled_n: NDArray[np.float64]) -> Guess:
+    raised_n = scaled_n + 0.5
+    return Guess(np.floor(raised_n).astype(np.int64), np.abs(raised_n - np.rint(raised_n)) < UNSURE)
 
 
 def _logarithmic(*grids: Grid) -> bool:

@@ -32,7 +32,7 @@ def coder_of(values: Mapping[str, NDArray[Any]], count_e: IntArray, **bounds: Bo
     grids = {name: Grid(name, bound_of(name, bounds)) for name in values}
     bins: dict[str, Bins] = {}
     known: dict[str, IntArray] = {}
-    for name, residual_n, index_n, good_n in residuals(grids, values, known, int(count_e.sum())):
+    for name, residual_n, index_n, good_n in residuals(grids, values, known):
         bins[name] = choose_bins(residual_n[good_n], 64)
         known[name] = np.where(bins[name].to_token(residual_n, good_n) == bins[name].escape, 0, index_n)
     torch.manual_seed(0)

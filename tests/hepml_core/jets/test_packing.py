@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from hepml_core.errors import DataError
-from hepml_core.jets.packing import pack, unpack
+from hepml_core.jets.packing import pack, pack_indices, unpack
 
 KINDS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
 
@@ -50,3 +50,16 @@ def test_damage_is_told_and_never_another_error(kind: str) -> None:
     assert found > 0
     with pytest.raises(DataError, match="300 in place of 299"):
         unpack(content, kind, 299)
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.int64, st.integers(0, 50)))
+def test_all_indices_come_back(index_n: NDArray[np.int64]) -> None:
+    assert np.array_equal(unpack(pack_indices(index_n), np.int64, len(index_n)), index_n)
+
+
+@pytest.mark.parametrize("spread", [1 << 8, 1 << 25, 1 << 32], ids=["narrow", "wide", "beyond_32_bits"])
+def test_indices_take_as_few_bytes_as_when_all_differences_are_tried(spread: int) -> None:
+    apart_n = np.rint(np.random.default_rng(0).normal(0, spread, 20_000)).astype(np.int64)
+    for index_n in (apart_n, np.cumsum(apart_n), np.sort(apart_n)):
+        assert len(pack_indices(index_n)) <= 1.02 * len(pack(index_n))
