@@ -13,7 +13,7 @@ Suffixes: n row, v variable, d input, h hidden unit, k context, t token.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +42,7 @@ MOST_PLACES = 15
 WEIGHTS = ("weight1_vdh", "weight2_vhh", "weight3_vhk")
 BIASES = ("bias1_vh", "bias2_vh", "bias3_vk")
 ROWS_IN_CACHE = 512
+"""Rows that go through the layers at once."""
 
 
 class DensityNetwork(nn.Module):
@@ -139,43 +140,56 @@ class ExactNetwork:
         weights = {name: (self.weights[name] / WEIGHT_STEP).to(torch.int16) for name in WEIGHTS}
         return weights | {name: self.weights[name].round().to(torch.int32) for name in BIASES}
 
-    def arranged(self, input_nd: NDArray[np.float32]) -> Tensor:
-        """Return inputs as ``contexts`` takes them: what is always known, a one, and the variables of this jet.
+    def arranged(self, input_nd: NDArray[np.float32], out_nd: Tensor | None = None) -> Tensor:
+        """Return inputs as ``contexts_of`` takes them: what is always known, a one, and the variables of this jet.
+
+        Args:
+            input_nd: Inputs as DensityNetwork has them, but whole numbers of 1/FEATURE_STEPS.
+            out_nd: Room for at least as many rows.
+        """
+        rows, inputs = input_nd.shape
+        variables = len(self._layers)
+        out_nd = torch.empty(rows, inputs + 1, dtype=torch.float64) if out_nd is None else out_nd[:rows]
+        arranged_nd = out_nd.numpy()
+        arranged_nd[:, : inputs - variables] = input_nd[:, variables:]
+        arranged_nd[:, inputs - variables] = 1
+        arranged_nd[:, inputs - variables + 1 :] = input_nd[:, :variables]
+        return out_nd
+
+    def contexts(self, input_nd: NDArray[np.float32]) -> IntArray:
+        """Return the context of each variable for each row; shape (variables, rows).
 
         Args:
             input_nd: Inputs as DensityNetwork has them, but whole numbers of 1/FEATURE_STEPS.
         """
-        variables = self.weights["weight1_vdh"].shape[0]
-        given_nd = torch.from_numpy(input_nd).double()
-        return torch.cat([given_nd[:, variables:], torch.ones(len(given_nd), 1), given_nd[:, :variables]], dim=1)
+        context_vn = np.empty((len(self._layers), len(input_nd)), np.int64)
+        room = self._room(len(input_nd))
+        given_nd = torch.empty(room.rows, input_nd.shape[1] + 1, dtype=torch.float64)
+        with torch.inference_mode():
+            # All variables of some rows, and then the next rows: so their inputs stay in the cache.
+            for some in room.slices(len(input_nd)):
+                self.arranged(input_nd[some], given_nd)
+                for layers, context_n in zip(self._layers, context_vn, strict=True):
+                    room.choose(given_nd, layers, context_n[some])
+        return context_vn
 
-    def contexts(self, variable: int, input_nd: Tensor) -> IntArray:
+    def contexts_of(self, variable: int, input_nd: Tensor) -> IntArray:
         """Return the context of one variable for each row.
 
         Args:
             variable: Its place in the coding order.
             input_nd: As ``arranged`` returns them; those of variables that are not known yet are not looked at.
         """
-        first_dh, second_hh, third_hk = self._layers[variable]
-        rows = min(len(input_nd), ROWS_IN_CACHE)
-        # Beside what goes into a layer stands a one, by which its biases come with the product.
-        hidden1_nh, hidden2_nh = (torch.ones(rows, len(one), dtype=torch.float64) for one in (second_hh, third_hk))
-        score_nk = torch.empty(rows, third_hk.shape[1], dtype=torch.float64)
-        product1_nh, product2_nh, score = hidden1_nh[:, :-1], hidden2_nh[:, :-1], score_nk.numpy()
         context_n = np.empty(len(input_nd), np.int64)
+        room = self._room(len(input_nd))
         with torch.inference_mode():
-            known_nd = input_nd[:, : len(first_dh)]
-            for stop in range(rows, len(input_nd) + rows, rows or 1):
-                # The last rows are taken together with some before them.
-                some = slice(min(stop, len(input_nd)) - rows, min(stop, len(input_nd)))
-                torch.mm(known_nd[some], first_dh, out=product1_nh)
-                hidden1_nh.relu_()
-                torch.mm(hidden1_nh, second_hh, out=product2_nh)
-                hidden2_nh.clamp_(0, MOST_ACTIVATION)
-                torch.mm(hidden2_nh, third_hk, out=score_nk)
-                # Of equal scores the first counts. numpy is several times as fast at this as torch.
-                score.argmax(1, out=context_n[some])
+            for some in room.slices(len(input_nd)):
+                room.choose(input_nd[some], self._layers[variable], context_n[some])
         return context_n
+
+    def _room(self, rows: int) -> _Room:
+        _, second_hh, third_hk = self._layers[0]
+        return _Room(min(rows, ROWS_IN_CACHE), len(second_hh) - 1, len(third_hk) - 1, third_hk.shape[1])
 
     @cached_property
     def _layers(self) -> list[list[Tensor]]:
@@ -188,6 +202,40 @@ class ExactNetwork:
             known = torch.cat([first[variables:], bias1, first[:number]])
             layers.append([known, torch.cat([second, bias2]), torch.cat([third, bias3])])
         return layers
+
+
+class _Room:
+    """Room for what some rows become in the layers of a variable.
+
+    Beside what goes into a layer stands a one, by which its biases come with the product.
+    """
+
+    def __init__(self, rows: int, hidden1: int, hidden2: int, contexts: int) -> None:
+        self.rows = rows
+        # Rows begin with a cache line of 8 doubles.
+        self._whole1_nh, self._whole2_nh = (
+            torch.ones(rows, hidden + 8 - hidden % 8, dtype=torch.float64) for hidden in (hidden1, hidden2)
+        )
+        self._given1_nh, self._given2_nh = self._whole1_nh[:, : hidden1 + 1], self._whole2_nh[:, : hidden2 + 1]
+        self._product1_nh, self._product2_nh = self._whole1_nh[:, :hidden1], self._whole2_nh[:, :hidden2]
+        self._score_nk = torch.empty(rows, contexts, dtype=torch.float64)
+        self._score = self._score_nk.numpy()
+
+    def slices(self, rows: int) -> Iterator[slice]:
+        """Yield slices of as many rows as there is room for; the last ones are taken together with some before them."""
+        for stop in range(self.rows, rows + self.rows, self.rows or 1):
+            yield slice(min(stop, rows) - self.rows, min(stop, rows))
+
+    def choose(self, input_nd: Tensor, layers: Sequence[Tensor], context_n: IntArray) -> None:
+        """Write the context of each row."""
+        first_dh, second_hh, third_hk = layers
+        torch.mm(input_nd[:, : len(first_dh)], first_dh, out=self._product1_nh)
+        self._whole1_nh.relu_()
+        torch.mm(self._given1_nh, second_hh, out=self._product2_nh)
+        self._whole2_nh.clamp_(0, MOST_ACTIVATION)
+        torch.mm(self._given2_nh, third_hk, out=self._score_nk)
+        # Of equal scores the first counts. numpy is several times as fast at this as torch.
+        self._score.argmax(1, out=context_n)
 
 
 def to_frequencies(probability_kt: NDArray[np.float64]) -> IntArray:

@@ -65,8 +65,7 @@ class DensityCoder:
     def encode(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> list[bytes]:
         """Return jets as bytes: one part of coded numbers, then for each variable the values that escaped."""
         prepared = prepare(self.grids, self.bins, values, count_e)
-        input_nd = self.network.arranged(prepared.input_nd)
-        context_vn = [self.network.contexts(number, input_nd) for number in range(len(self.order))]
+        context_vn = self.network.contexts(prepared.input_nd)
         start_vkt = np.cumsum(self.frequency_vkt, axis=2) - self.frequency_vkt
         encoder = Encoder()
         for rank_n in ranks(count_e):
@@ -98,7 +97,7 @@ class DensityCoder:
             before: dict[str, IntArray] = {}
             for number, name in enumerate(self.order):
                 bins = self.bins[name]
-                token_n = self._decode_tokens(number, self.network.contexts(number, seen_nd), decoder)
+                token_n = self._decode_tokens(number, self.network.contexts_of(number, seen_nd), decoder)
                 residual_n = bins.decode_places(token_n, decoder)
                 guess = first_guess(name, self.grids, before)
                 index_n = index_of(name, self.grids[name], residual_n, guess)
@@ -115,11 +114,11 @@ class DensityCoder:
     def bits(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> dict[str, float]:
         """Return the mean number of bits of each variable; an escaped value counts as all bits of its type."""
         prepared = prepare(self.grids, self.bins, values, count_e)
-        input_nd = self.network.arranged(prepared.input_nd)
+        context_vn = self.network.contexts(prepared.input_nd)
         bits = {}
         for number, name in enumerate(self.order):
             token_n = prepared.token_nv[:, number]
-            frequency_n = self.frequency_vkt[number, self.network.contexts(number, input_nd), token_n]
+            frequency_n = self.frequency_vkt[number, context_vn[number], token_n]
             escaped = np.count_nonzero(token_n == self.bins[name].escape) * values[name].dtype.itemsize * 8
             coded = FREQUENCY_BITS - np.log2(frequency_n) + self.bins[name].bits_inside(token_n)
             bits[name] = float((coded.sum() + escaped) / max(1, len(token_n)))

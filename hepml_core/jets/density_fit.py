@@ -197,10 +197,10 @@ def _finish(network: DensityNetwork, bins: list[Bins], prepared: Prepared) -> tu
     exact = ExactNetwork.of(network)
     trained_vkt = network.logit_vkt.detach().double().softmax(2).numpy()
     frequency_vkt = np.zeros(trained_vkt.shape, np.int64)
-    input_nd = exact.arranged(prepared.input_nd)
+    context_vn = exact.contexts(prepared.input_nd)
     contexts, tokens = trained_vkt.shape[1:]
     for number, one in enumerate(bins):
-        cell_n = exact.contexts(number, input_nd) * tokens + prepared.token_nv[:, number]
+        cell_n = context_vn[number] * tokens + prepared.token_nv[:, number]
         count_kt = np.bincount(cell_n, minlength=contexts * tokens).reshape(contexts, tokens)[:, : one.tokens]
         prior_kt = trained_vkt[number, :, : one.tokens]
         weight_kt = count_kt + SMOOTHING * prior_kt / prior_kt.sum(1, keepdims=True)

@@ -39,8 +39,13 @@ def inputs(rows: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(-FEATURE_STEPS, FEATURE_STEPS + 1, (rows, width))
 
 
-def arranged(network: ExactNetwork, input_nd: NDArray[np.int64]) -> torch.Tensor:
-    return network.arranged(input_nd.astype(np.float32))
+def contexts(network: ExactNetwork, input_nd: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return contexts as they are chosen for all variables at once, which are those of one after the other."""
+    context_vn = network.contexts(input_nd.astype(np.float32))
+    arranged_nd = network.arranged(input_nd.astype(np.float32))
+    for variable in range(VARIABLES):
+        assert np.array_equal(network.contexts_of(variable, arranged_nd), context_vn[variable])
+    return context_vn
 
 
 def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: NDArray[np.int64]) -> list[int]:
@@ -72,8 +77,7 @@ def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: ND
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
 def test_contexts_are_those_of_arithmetic_in_whole_numbers(scale: float) -> None:
     network, input_nd = ExactNetwork.of(network_of(1, scale)), inputs(150)
-    for variable in range(VARIABLES):
-        found_n = network.contexts(variable, arranged(network, input_nd))
+    for variable, found_n in enumerate(contexts(network, input_nd)):
         assert found_n.tolist() == contexts_in_whole_numbers(network, variable, input_nd)
     if scale == 1:
         assert len(set(found_n.tolist())) > 1
@@ -91,7 +95,7 @@ def test_a_double_holds_the_largest_sums_of_the_widest_network(hidden: int) -> N
 
 def test_the_order_of_sums_the_batch_and_the_threads_change_nothing() -> None:
     network = ExactNetwork.of(network_of(2, 20.0))
-    input_nd = arranged(network, inputs(3000))
+    input_nd = inputs(3000)
     chance = torch.Generator().manual_seed(0)
     first, second = (torch.randperm(HIDDEN, generator=chance) for _ in range(2))
     shuffled = ExactNetwork(
@@ -104,16 +108,16 @@ def test_the_order_of_sums_the_batch_and_the_threads_change_nothing() -> None:
             "bias3_vk": network.weights["bias3_vk"],
         }
     )
-    expected_n = network.contexts(2, input_nd)
+    expected_n = contexts(network, input_nd)[2]
     assert len(set(expected_n.tolist())) > 2
-    assert np.array_equal(shuffled.contexts(2, input_nd), expected_n)
-    one_by_one = np.concatenate([network.contexts(2, row_d[None]) for row_d in input_nd[:300]])
+    assert np.array_equal(contexts(shuffled, input_nd)[2], expected_n)
+    one_by_one = np.concatenate([contexts(network, row_d[None])[2] for row_d in input_nd[:300]])
     assert np.array_equal(one_by_one, expected_n[:300])
     threads = torch.get_num_threads()
     try:
         for count in (1, 2, 5):
             torch.set_num_threads(count)
-            assert np.array_equal(network.contexts(2, input_nd), expected_n)
+            assert np.array_equal(contexts(network, input_nd)[2], expected_n)
     finally:
         torch.set_num_threads(threads)
 
@@ -123,9 +127,9 @@ def test_variables_that_are_not_known_yet_are_not_looked_at() -> None:
     for variable in range(VARIABLES):
         other_nd = input_nd.copy()
         other_nd[:, variable:VARIABLES] = FEATURE_STEPS
-        chosen_n = network.contexts(variable, arranged(network, input_nd))
-        assert np.array_equal(network.contexts(variable, arranged(network, other_nd)), chosen_n)
-    assert not np.array_equal(network.contexts(2, arranged(network, input_nd[::-1])), chosen_n)
+        chosen_n = contexts(network, input_nd)[variable]
+        assert np.array_equal(contexts(network, other_nd)[variable], chosen_n)
+    assert not np.array_equal(contexts(network, input_nd[::-1])[2], chosen_n)
 
 
 def test_a_trained_network_and_its_rounded_form_choose_alike() -> None:
@@ -136,7 +140,7 @@ def test_a_trained_network_and_its_rounded_form_choose_alike() -> None:
         score_vnk = network._scores(scaled_nd)
         bits = network(scaled_nd, token_nv)
     for variable in range(VARIABLES):
-        chosen_n = exact.contexts(variable, arranged(exact, input_nd))
+        chosen_n = contexts(exact, input_nd)[variable]
         assert (score_vnk[variable].argmax(1).numpy() == chosen_n).mean() > 0.95
     assert bits["mixed"] <= bits["loss"]  # a mixture never takes more than the mean over its parts
 

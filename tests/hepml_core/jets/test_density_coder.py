@@ -40,10 +40,10 @@ def coder_of(values: Mapping[str, NDArray[Any]], count_e: IntArray, **bounds: Bo
     network = ExactNetwork.of(DensityNetwork(len(grids), tokens, 8, CONTEXTS))
     prepared = prepare(grids, bins, values, count_e)
     frequency_vkt = np.zeros((len(grids), CONTEXTS, tokens), np.int64)
-    input_nd = network.arranged(prepared.input_nd)
+    context_vn = network.contexts(prepared.input_nd)
     for number, one in enumerate(bins.values()):
         count_kt = np.full((CONTEXTS, one.tokens), 1e-3)
-        np.add.at(count_kt, (network.contexts(number, input_nd), prepared.token_nv[:, number]), 1)
+        np.add.at(count_kt, (context_vn[number], prepared.token_nv[:, number]), 1)
         frequency_vkt[number, :, : one.tokens] = to_frequencies(count_kt)
     return DensityCoder(grids, bins, network, frequency_vkt)
 
