@@ -179,6 +179,11 @@ def network_clock() -> Iterator[Clock]:
     """Take the time of all networks."""
     clock = Clock()
     with ExitStack() as stack:
-        for kind, name in ((Autoencoder, "encode"), (Autoencoder, "decode"), (ExactNetwork, "contexts")):
+        for kind, name in (
+            (Autoencoder, "encode"),
+            (Autoencoder, "decode"),
+            (ExactNetwork, "contexts"),
+            (ExactNetwork, "contexts_of"),
+        ):
             stack.enter_context(patch.object(kind, name, clock.timed(getattr(kind, name))))
         yield clock
