@@ -30,11 +30,15 @@ NETWORKS: Mapping[str, Mapping[str, object]] = {
     "2D, energy (bearnet)": {"architecture": "bearnet", "use_time": False},
     "2D, energy and time": {"architecture": "bearnet"},
     "3D, movies (cnn3d)": {"architecture": "cnn3d"},
+    "3D, movies (cnn3d_opt)": {"architecture": "cnn3d_opt", "t_step": 0.0124},
     "hits, energy": {"architecture": "hit_transformer", "use_time": False},
     "hits, energy and time": {"architecture": "hit_transformer"},
 }
 ALL = {"crop": 16, "t_step": 0.0198, "mirror": False}
-"""Settings of all: a quarter of the crystals and half of the frames, an eighth of the time that whole movies take."""
+"""Settings of all: a quarter of the crystals and half of the frames, an eighth of the time that whole movies take.
+
+The four halvings of cnn3d_opt need 16 frames of the same window.
+"""
 TIME_GAINS = {"2D": ("2D, energy and time", "2D, energy (bearnet)"), "hits": ("hits, energy and time", "hits, energy")}
 SEEDS = (1, 2, 3)
 SIDE_BY_SIDE = 2

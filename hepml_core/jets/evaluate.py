@@ -132,11 +132,13 @@ def _judge_autoencoder(page: Report, sample: Sample, model: Folder, config: Eval
     metrics["encode_us_per_row"] = 1e6 * found.encode_seconds / count
     metrics["decode_us_per_row"] = 1e6 * found.decode_seconds / count
     metrics["test_rows"] = count
+    metrics["test_loss"] = float(found.loss_n.mean(dtype=np.float64))
     loss = reconstructor.manifest.metrics.get("valid_loss")
     if loss is not None:
         metrics["valid_loss"] = loss
     _add_numbers(page, spreads, metrics, latent, len(sample.columns))
-    _add_residual_tables(page, compared, residual_nf, spreads)
+    _add_residuals(page, compared, spreads)
+    _add_objects(page, compared, residual_nf, found.loss_n)
     _add_sizes(page, len(sample.columns), latent)
     add_figures(page, compared, residual_nf, spread_f)
     add_latent(page, found.latent_nz)
@@ -156,6 +158,7 @@ def _reconstruct(reconstructor: Reconstructor, input_rf: Values, batch_size: int
     return Reconstruction(
         np.concatenate([part.output_nf for part in parts]),
         np.concatenate([part.latent_nz for part in parts]),
+        np.concatenate([part.loss_n for part in parts]),
         sum(part.encode_seconds for part in parts),
         sum(part.decode_seconds for part in parts),
     )
@@ -174,12 +177,13 @@ def _add_numbers(
             "ratio of numbers (dimensions only, not bytes)": f"{columns / latent:.2f}",
             "encoding": f"{metrics['encode_us_per_row']:.3g} µs per row",
             "decoding": f"{metrics['decode_us_per_row']:.3g} µs per row",
+            "mean squared error of scaled variables (test)": metrics["test_loss"],
             "mean squared error of scaled variables (valid)": metrics.get("valid_loss"),
         }
     )
 
 
-def _add_residual_tables(page: Report, compared: Compared, residual_nf: Values, spreads: Mapping[str, Spread]) -> None:
+def _add_residuals(page: Report, compared: Compared, spreads: Mapping[str, Spread]) -> None:
     rows = [[name, VARIABLES[name].unit, kind_of(name), *_cells(spread)] for name, spread in spreads.items()]
     if compared.has("E", "pt", "eta"):
         baseline = measure_spread(massless_residual(compared.before()))
@@ -192,16 +196,26 @@ def _add_residual_tables(page: Report, compared: Compared, residual_nf: Values, 
         "deviation, scaled to be sigma for a normal distribution. Undefined: relative to zero, or not finite."
         + ("" if len(rows) == len(spreads) else " Last row: what leaving out the energy costs without any network."),
     )
+
+
+def _add_objects(page: Report, compared: Compared, residual_nf: Values, loss_r: Values) -> None:
     kinds = kinds_of(compared)
-    if len(kinds) > 1:
-        rows = []
-        for kind in kinds:
-            kind_n = compared.kind_n == kind
-            for f, name in enumerate(compared.variables):
-                spread = measure_spread(residual_nf[kind_n, f])
-                rows.append([OBJECTS.get(kind, kind), int(kind_n.sum()), name, *_cells(spread)[:4]])
-        columns = ["object", "number", "variable", "mean", "sigma", "68 % interval", "core"]
-        page.add_table("objects", columns, rows, "Residuals of each kind of object.")
+    if len(kinds) < 2:
+        return
+    rows: list[list[Cell]] = []
+    losses: list[list[Cell]] = []
+    for kind in kinds:
+        # A row is an object here: whole events have kinds that differ from place to place, and tell none.
+        kind_n = compared.kind_n == kind
+        called, number = OBJECTS.get(kind, kind), int(kind_n.sum())
+        losses.append([called, number, measure_spread(loss_r[kind_n]).mean])
+        for f, name in enumerate(compared.variables):
+            rows.append([called, number, name, *_cells(measure_spread(residual_nf[kind_n, f]))[:4]])
+    columns = ["object", "number", "variable", "mean", "sigma", "68 % interval", "core"]
+    page.add_table("objects", columns, rows, "Residuals of each kind of object.")
+    page.add_table(
+        "losses", ["object", "number", "mean squared error"], losses, "Of scaled variables, as training counts it."
+    )
 
 
 def _cells(spread: Spread) -> list[Cell]:

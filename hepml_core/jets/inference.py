@@ -37,12 +37,14 @@ class Reconstruction:
     Attributes:
         output_nf: Reconstructed variables, in their units; whole numbers are whole.
         latent_nz: Latent variables.
+        loss_n: Mean squared error of each row's scaled features, of which training took the mean.
         encode_seconds: Time from variables to latent variables.
         decode_seconds: Time back.
     """
 
     output_nf: FloatArray
     latent_nz: FloatArray
+    loss_n: FloatArray
     encode_seconds: float
     decode_seconds: float
 
@@ -95,7 +97,13 @@ class Reconstructor:
 
     def decode(self, latent_nz: FloatArray) -> FloatArray:
         """Return the rows (n, f) of latent variables (n, z); whole numbers are rounded, areas are ones that occur."""
-        output_nf = self._features.inverse(self._apply(self.network.decode, latent_nz, self._features.width))
+        return self._unscaled(self._scaled(latent_nz))
+
+    def _scaled(self, latent_nz: FloatArray) -> FloatArray:
+        return self._apply(self.network.decode, latent_nz, self._features.width)
+
+    def _unscaled(self, scaled_nf: FloatArray) -> FloatArray:
+        output_nf = self._features.inverse(scaled_nf)
         for number, name in enumerate(self.variables):
             if name in VARIABLES and VARIABLES[name].integer:
                 np.rint(output_nf[:, number], out=output_nf[:, number])
@@ -111,15 +119,19 @@ class Reconstructor:
         """
         output_nf = np.empty_like(value_nf)
         latent_nz = np.empty((len(value_nf), self.network.latent), np.float32)
+        loss_n = np.empty(len(value_nf), np.float32)
         seconds = [0.0, 0.0]
         for some in _slices(len(value_nf), batch_size):
             start = time.perf_counter()
-            latent_nz[some] = self.encode(value_nf[some])
+            given_nf = self._features.forward(value_nf[some])
+            latent_nz[some] = self._apply(self.network.encode, given_nf, self.network.latent)
             middle = time.perf_counter()
-            output_nf[some] = self.decode(latent_nz[some])
+            scaled_nf = self._scaled(latent_nz[some])
+            output_nf[some] = self._unscaled(scaled_nf)
             seconds[0] += middle - start
             seconds[1] += time.perf_counter() - middle
-        return Reconstruction(output_nf, latent_nz, *seconds)
+            loss_n[some] = np.square(scaled_nf - given_nf).mean(axis=1)
+        return Reconstruction(output_nf, latent_nz, loss_n, *seconds)
 
     def _apply(self, part: Any, input_nf: FloatArray, width: int) -> FloatArray:
         """Send rows through a part of the network, so few at once that they stay in the caches."""

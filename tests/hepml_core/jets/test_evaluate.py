@@ -46,7 +46,9 @@ class Pretender:
         assert len(value_nf) <= batch_size
         latent_nz = np.resize(value_nf, (len(value_nf), self.latent)).astype(np.float32)
         seconds = 1e-6 * len(value_nf)
-        return Reconstruction(self.change(value_nf.copy()), latent_nz, 2 * seconds, 3 * seconds)
+        output_nf = self.change(value_nf.copy())
+        loss_n = np.square(output_nf - value_nf).mean(axis=1)
+        return Reconstruction(output_nf, latent_nz, loss_n, 2 * seconds, 3 * seconds)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +186,12 @@ def test_kinds_of_objects_have_rows_of_their_own(
     assert [row[0] for row in rows] == ["jet", "b jet", "electron", "antimuon", "photon"]
     assert [int(row[1]) for row in rows] == [int((kind_n == kind).sum()) for kind in ("j", "b", "e-", "m+", "g")]
     assert [value_of(row[3]) for row in rows] == pytest.approx([0, 0, 0, 0, 0.5])
+    losses = table_of(tmp_path / "report", "Losses")
+    assert [row[:2] for row in losses] == [row[:2] for row in rows]
+    pt_n = rows_of(dataset.path, "test")["pt"][kind_n == "g"]
+    assert [value_of(row[2]) for row in losses] == pytest.approx(
+        [0, 0, 0, 0, float(np.mean((pt_n / 2) ** 2)) / 4], rel=1e-2
+    )
 
 
 def test_rows_of_whole_events_are_judged_by_their_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
