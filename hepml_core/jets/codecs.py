@@ -129,8 +129,7 @@ class AutoencoderCodec:
             elif grid is None:
                 parts += [pack(values[name]), b""]
             else:
-                index_n, good_n = grid.to_index(values[name])
-                good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
+                index_n, good_n = grid.to_held_index(values[name])
                 good_n &= ~_unsure(grid, output_nf[:, number])
                 correction_n = index_n - _nearest(grid, output_nf[:, number])
                 parts += [pack_indices(np.where(good_n, correction_n, 0)), pack_exceptions(values[name], ~good_n)]

@@ -23,8 +23,10 @@ BoolArray = NDArray[np.bool_]
 ZERO = -(1 << 20)
 """Index of zero on a logarithmic grid; below those of all numbers that float32 and float64 hold at bounds above 4e-4."""
 LARGEST = 1 << 40
-MARGIN = 1 - 1e-4
+MARGIN = 1 - 2e-3
 """Part of the bound that the grid uses; the rest is for the rounding of float32."""
+LARGEST_LOGARITHM = 80.0
+"""Of numbers that float32 holds with all its bits, and of their inverses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,24 @@ class Grid:
             index_n[zero_n] = ZERO
             has_n |= zero_n
         return index_n, has_n
+
+    def to_held_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray]:
+        """Return the index of each value, and which values it gives back within the bound."""
+        index_n, held_n = self.to_index(value_n)
+        if not self._surely_holds(value_n.dtype, index_n):
+            held_n &= self.holds(value_n, self.to_value(index_n, value_n.dtype))
+        return index_n, held_n
+
+    def _surely_holds(self, dtype: np.dtype[Any], index_n: IntArray) -> bool:
+        """Tell whether what the grid leaves of the bound is enough for the rounding of all these values."""
+        if dtype.kind != "f" or not self.bound.size or not len(index_n):
+            return False
+        # On the way to the file's type doubles are rounded as well, and the logarithm's are multiplied by 80.
+        rounding, rest = float(np.finfo(dtype).eps) / 2 + 1e-13, self.bound.size * (1 - MARGIN)
+        largest = (max(-int(index_n.min()), int(index_n.max())) + 1) * self.step
+        if self.bound.relative:
+            return largest < LARGEST_LOGARITHM and rounding * (1 + self.bound.size) < rest
+        return rounding * largest < rest
 
     def to_value(self, index_n: IntArray, dtype: np.dtype[Any]) -> NDArray[Any]:
         """Return the values of indices, in the unit of the values that were given to ``to_index``."""

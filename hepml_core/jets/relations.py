@@ -72,8 +72,7 @@ def residuals(
     """
     for name in coding_order(list(grids)):
         grid = grids[name]
-        index_n, good_n = grid.to_index(values[name])
-        good_n &= grid.holds(values[name], grid.to_value(index_n, values[name].dtype))
+        index_n, good_n = grid.to_held_index(values[name])
         residual_n, guess = index_n, first_guess(name, grids, known)
         if guess:
             # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.

@@ -19,9 +19,8 @@ INTEGERS = [np.dtype(kind) for kind in ("i1", "u1", "i2", "u2", "i4", "u4", "i8"
 
 def through(grid: Grid, value_n: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return values as the grid keeps them, and which of them a codec may leave to it."""
-    index_n, has_n = grid.to_index(value_n)
-    kept_n = grid.to_value(index_n, value_n.dtype)
-    return kept_n, has_n & grid.holds(value_n, kept_n)
+    index_n, held_n = grid.to_held_index(value_n)
+    return grid.to_value(index_n, value_n.dtype), held_n
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -65,6 +64,23 @@ def test_what_the_grid_claims_to_hold_is_within_the_bound(
     with np.errstate(over="ignore"):  # a bound beyond all numbers is infinite
         limit_n = size * np.abs(given_n) if relative else size / factor
         assert (np.abs(got_n - given_n) <= limit_n).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("relative", [True, False])
+def test_values_as_far_from_the_grid_as_can_be_are_held_where_it_says_so(relative: bool, dtype: np.dtype[Any]) -> None:
+    chance = np.random.default_rng(0)
+    for most in np.geomspace(100, 2e6, 2000):
+        grid = Grid("pt", Bound(10 ** chance.uniform(-4.6, -2.5), relative))
+        edge_n = (
+            grid.step
+            * (chance.integers(int(chance.uniform(0, 0.99) * most), int(most), 1000) + 0.5)
+            * chance.choice([-1, 1], 1000)
+        )
+        edge_n = np.exp(edge_n[edge_n < 88]) if relative else edge_n
+        value_n = np.concatenate([np.nextafter(edge_n, 0), edge_n]).astype(dtype)
+        kept_n, held_n = through(grid, value_n)
+        assert grid.holds(value_n, kept_n)[held_n].all()
 
 
 def test_zero_stays_zero_and_what_has_no_logarithm_has_no_index() -> None:
