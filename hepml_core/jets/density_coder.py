@@ -129,12 +129,13 @@ class DensityCoder:
         return escaped_n
 
     def _decode_tokens(self, number: int, context_n: IntArray, decoder: Decoder) -> IntArray:
-        table_ks, start_kt, frequency_kt = self._tables[number]
+        token_ks, start_kt, frequency_kt = self._tables[number]
+        first_slot_n, first_cell_n = context_n * token_ks.shape[1], context_n * start_kt.shape[1]
 
-        def find(some: slice, slot_l: UintArray) -> tuple[IntArray, UintArray, UintArray]:
-            context_l = context_n[some]
-            token_l = table_ks[context_l, slot_l.astype(np.int64)]
-            return token_l.astype(np.int64), start_kt[context_l, token_l], frequency_kt[context_l, token_l]
+        def find(some: slice, slot_l: UintArray) -> tuple[NDArray[np.integer], UintArray, UintArray]:
+            token_l = token_ks.take(first_slot_n[some] + slot_l.view(np.int64))
+            cell_l = first_cell_n[some] + token_l
+            return token_l, start_kt.take(cell_l), frequency_kt.take(cell_l)
 
         return decoder.take(len(context_n), FREQUENCY_BITS, find)
 

@@ -72,7 +72,10 @@ class Decoder:
         self._words, self._next = words[end:].astype(np.uint64), 0
 
     def take(
-        self, count: int, bits: int, find: Callable[[slice, UintArray], tuple[NDArray[np.int64], UintArray, UintArray]]
+        self,
+        count: int,
+        bits: int,
+        find: Callable[[slice, UintArray], tuple[NDArray[np.integer], UintArray, UintArray]],
     ) -> NDArray[np.int64]:
         """Return ``count`` symbols.
 
@@ -97,12 +100,10 @@ class Decoder:
             own_l *= frequency_l
             own_l += slot_l
             own_l -= start_l
-            empty_l = own_l < _LOW
-            missing = int(np.count_nonzero(empty_l))
-            if missing:
-                fresh = self._words[self._next : self._next + missing]
-                if len(fresh) < missing:
-                    raise DataError("the coded numbers are cut")
-                own_l[empty_l] = (own_l[empty_l] << _WORD) | fresh
-                self._next += missing
+            (empty,) = (own_l < _LOW).nonzero()
+            fresh = self._words[self._next : self._next + len(empty)]
+            if len(fresh) < len(empty):
+                raise DataError("the coded numbers are cut")
+            own_l[empty] = (own_l[empty] << _WORD) | fresh
+            self._next += len(empty)
         return symbol_n
