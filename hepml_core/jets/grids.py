@@ -53,20 +53,30 @@ class Grid:
 
     def to_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray]:
         """Return the index of each value, and which values have one: finite ones, above zero on a logarithmic grid."""
+        logarithmic = self.bound.size > 0 and self.bound.relative
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            own_n = value_n.astype(np.float64)
-            own_n *= self.factor
-            if self.bound.size and self.bound.relative:
-                zero_n = own_n == 0
+            own_n = self._own(value_n)
+            if logarithmic:
                 np.log(own_n, out=own_n)
             own_n /= self.step
             np.rint(own_n, out=own_n)
             has_n = np.abs(own_n) < LARGEST
-            index_n = np.where(has_n, own_n, 0).astype(np.int64)
-        if self.bound.size and self.bound.relative:
-            index_n[zero_n] = ZERO
-            has_n |= zero_n
+            if has_n.all():
+                return own_n.astype(np.int64), has_n
+            own_n[~has_n] = 0
+            index_n = own_n.astype(np.int64)
+            if logarithmic:
+                zero_n = self._own(value_n) == 0
+                index_n[zero_n] = ZERO
+                has_n |= zero_n
         return index_n, has_n
+
+    def _own(self, value_n: NDArray[Any]) -> NDArray[np.float64]:
+        """Return values in the variable's unit."""
+        own_n = value_n.astype(np.float64)
+        if self.factor != 1:
+            own_n *= self.factor
+        return own_n
 
     def to_held_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray]:
         """Return the index of each value, and which values it gives back within the bound."""

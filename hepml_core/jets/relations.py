@@ -103,18 +103,30 @@ def wrap_of(name: str, grid: Grid) -> Callable[[IntArray], IntArray] | None:
 
 def _energy(grids: Mapping[str, Grid], known: Mapping[str, IntArray]) -> Guess:
     """Guess E from pt, eta and, where it is known, m: E^2 = pt^2 cosh^2(eta) + m^2."""
-    pt_n, eta_n = (known[name] * grids[name].step for name in ("pt", "eta"))
-    # The logarithm of cosh(eta), several times as fast as it is written.
-    log_n = pt_n + np.abs(eta_n) + np.log((1 + np.exp(-2 * np.abs(eta_n))) / 2)
+    # In place, which takes half the time: the logarithm of cosh(eta), then of pt cosh(eta).
+    eta_n = known["eta"] * grids["eta"].step
+    np.abs(eta_n, out=eta_n)
+    log_n = np.exp(-2 * eta_n)
+    log_n += 1
+    log_n /= 2
+    np.log(log_n, out=log_n)
+    log_n += eta_n
+    log_n += known["pt"] * grids["pt"].step
     if "m" in known and _logarithmic(grids["m"]):
         mass_n = np.where(known["m"] == ZERO, -np.inf, known["m"] * grids["m"].step)
         log_n = np.logaddexp(2 * log_n, 2 * mass_n) / 2
-    return _rounded(log_n / grids["E"].step)
+    log_n /= grids["E"].step
+    return _rounded(log_n)
 
 
 def _rounded(scaled_n: NDArray[np.float64]) -> Guess:
-    raised_n = scaled_n + 0.5
-    return Guess(np.floor(raised_n).astype(np.int64), np.abs(raised_n - np.rint(raised_n)) < UNSURE)
+    """Round numbers, which are lost."""
+    scaled_n += 0.5
+    floor_n = np.floor(scaled_n)
+    scaled_n -= floor_n
+    scaled_n -= 0.5
+    np.abs(scaled_n, out=scaled_n)
+    return Guess(floor_n.astype(np.int64), scaled_n > 0.5 - UNSURE)
 
 
 def _logarithmic(*grids: Grid) -> bool:
