@@ -63,3 +63,9 @@ def test_indices_take_as_few_bytes_as_when_all_differences_are_tried(spread: int
     apart_n = np.rint(np.random.default_rng(0).normal(0, spread, 20_000)).astype(np.int64)
     for index_n in (apart_n, np.cumsum(apart_n), np.sort(apart_n)):
         assert len(pack_indices(index_n)) <= 1.02 * len(pack(index_n))
+
+
+@pytest.mark.parametrize("limit", [1 << bits for bits in (14, 15, 30, 31, 40)])
+def test_the_largest_indices_of_a_type_and_their_differences_come_back(limit: int) -> None:
+    for index_n in ([-limit, limit - 1] * 10, [-limit - 1, limit] * 10, [0, limit]):
+        assert unpack(pack_indices(np.array(index_n)), np.int64, len(index_n)).tolist() == index_n
