@@ -87,7 +87,7 @@ class Grid:
 
     def _surely_holds(self, dtype: np.dtype[Any], index_n: IntArray) -> bool:
         """Tell whether what the grid leaves of the bound is enough for the rounding of all these values."""
-        if dtype.kind != "f" or not self.bound.size or not len(index_n):
+        if dtype not in (np.float32, np.float64) or not self.bound.size or not len(index_n):
             return False
         # On the way to the file's type doubles are rounded as well, and the logarithm's are multiplied by 80.
         rounding, rest = float(np.finfo(dtype).eps) / 2 + 1e-13, self.bound.size * (1 - MARGIN)

@@ -19,6 +19,7 @@ _APART, _NEIGHBOURS = (
 """For indices: to look for a common factor, and to try all kinds of differences, takes as long again and finds nothing."""
 
 NEIGHBOURS_SEEN = 4096
+"""Indices by which it is told whether neighbours are alike."""
 
 
 def pack(value_n: NDArray[Any]) -> bytes:

@@ -68,7 +68,8 @@ def residuals(
 ) -> Iterator[tuple[str, IntArray, IntArray, BoolArray]]:
     """Yield each variable in coding order: its indices less the guess from ``known``, the indices, and which are good.
 
-    The caller puts the indices as the decoder will know them into ``known`` before it asks for the next variable.
+    The first two may be one array. The caller puts the indices as the decoder will know them into ``known`` before it asks
+    for the next variable.
     """
     for name in coding_order(list(grids)):
         grid = grids[name]

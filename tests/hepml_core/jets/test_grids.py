@@ -51,7 +51,7 @@ def test_an_absolute_bound_is_one_in_the_unit_of_the_variable(factor: float, dty
     st.floats(1e-6, 10),
     st.booleans(),
     st.sampled_from([1.0, 1e-3]),
-    st.sampled_from(FLOATS),
+    st.sampled_from([*FLOATS, np.dtype(np.float16)]),
 )
 def test_what_the_grid_claims_to_hold_is_within_the_bound(
     value_n: NDArray[np.float64], size: float, relative: bool, factor: float, dtype: np.dtype[Any]
