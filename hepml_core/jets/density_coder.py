@@ -74,7 +74,10 @@ class DensityCoder:
                 frequency_n = self.frequency_vkt[number, context_n, token_n]
                 encoder.add(start_vkt[number, context_n, token_n], frequency_n, FREQUENCY_BITS)
                 self.bins[name].encode_places(prepared.residual_nv[rank_n, number], token_n, encoder)
-        escaped = [values[name][self._escaped(prepared.token_nv, number)] for number, name in enumerate(self.order)]
+        escaped = [
+            values[name][prepared.token_nv[:, number] == self.bins[name].escape]
+            for number, name in enumerate(self.order)
+        ]
         return [encoder.finish(), *(pack(value_n) for value_n in escaped)]
 
     def decode(
@@ -87,28 +90,33 @@ class DensityCoder:
         """
         count, variables = int(count_e.sum()), len(self.order)
         decoder = Decoder(parts[0])
-        input_nd = self.network.arranged(_places(count_e, variables))
-        token_nv = np.empty((count, variables), np.int64)
-        known = {name: np.zeros(count, np.int64) for name in self.order}
-        for rank, rank_n in enumerate(ranks(count_e)):
-            if rank:
-                input_nd[rank_n, :variables] = input_nd[rank_n - 1, -variables:]
-            seen_nd = input_nd[rank_n]
-            before: dict[str, IntArray] = {}
+        # All in the order of decoding, in which what is worked on at once are neighbours.
+        order_n = np.concatenate([np.empty(0, np.int64), *ranks(count_e)])
+        input_nd = self.network.arranged(_places(count_e, variables)[order_n])
+        known = {name: np.empty(count, np.int64) for name in self.order}
+        escaped = {name: np.empty(count, np.bool_) for name in self.order}
+        first, before_n, before_nd = 0, order_n[:0], input_nd[:0]
+        for rank_n in ranks(count_e):
+            some = slice(first, first + len(rank_n))
+            seen_nd = input_nd[some]
+            if first:
+                seen_nd[:, :variables] = before_nd[np.searchsorted(before_n, rank_n - 1), -variables:]
+            own: dict[str, IntArray] = {}
             for number, name in enumerate(self.order):
                 bins = self.bins[name]
                 token_n = self._decode_tokens(number, self.network.contexts_of(number, seen_nd), decoder)
                 residual_n = bins.decode_places(token_n, decoder)
-                guess = first_guess(name, self.grids, before)
-                index_n = index_of(name, self.grids[name], residual_n, guess)
-                before[name] = np.where(token_n == bins.escape, 0, index_n)
+                index_n = index_of(name, self.grids[name], residual_n, first_guess(name, self.grids, own))
+                escaped_n = token_n == bins.escape
+                own[name] = np.where(escaped_n, 0, index_n)
                 seen_nd[:, number - variables] = torch.from_numpy(bins.feature(residual_n, token_n))
-                token_nv[rank_n, number], known[name][rank_n] = token_n, before[name]
-            input_nd[rank_n, -variables:] = seen_nd[:, -variables:]
-        values = {name: self.grids[name].to_value(known[name], dtypes[name]) for name in self.grids}
-        for number, (name, part) in enumerate(zip(self.order, parts[1:], strict=True)):
-            escaped_n = self._escaped(token_nv, number)
-            values[name][escaped_n] = unpack(part, dtypes[name], int(np.count_nonzero(escaped_n)))
+                known[name][some], escaped[name][some] = own[name], escaped_n
+            first, before_n, before_nd = some.stop, rank_n, seen_nd
+        values = {name: np.empty(count, dtypes[name]) for name in self.grids}
+        for name, part in zip(self.order, parts[1:], strict=True):
+            values[name][order_n] = self.grids[name].to_value(known[name], dtypes[name])
+            place_n = np.sort(order_n[escaped[name]])
+            values[name][place_n] = unpack(part, dtypes[name], len(place_n))
         return values
 
     def bits(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> dict[str, float]:
@@ -123,10 +131,6 @@ class DensityCoder:
             coded = FREQUENCY_BITS - np.log2(frequency_n) + self.bins[name].bits_inside(token_n)
             bits[name] = float((coded.sum() + escaped) / max(1, len(token_n)))
         return bits
-
-    def _escaped(self, token_nv: IntArray, number: int) -> NDArray[np.bool_]:
-        escaped_n: NDArray[np.bool_] = token_nv[:, number] == self.bins[self.order[number]].escape
-        return escaped_n
 
     def _decode_tokens(self, number: int, context_n: IntArray, decoder: Decoder) -> IntArray:
         token_ks, start_kt, frequency_kt = self._tables[number]
