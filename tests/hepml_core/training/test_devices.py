@@ -106,10 +106,10 @@ def test_a_loss_scale_that_fell_to_nothing_ends_the_fit() -> None:
 def test_steps_use_the_memory_of_the_steps_before_and_return_it_at_the_end() -> None:
     def new_pages() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(1 << 24)
+        torch.ones(1 << 23)
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     with tuned(CPU):
-        new_pages()
-        within = new_pages()
+        # What lies between the first ones, of whoever else works in this process, keeps them from being joined.
+        within = [new_pages() for _ in range(30)][-1]
     assert 10 * within < min(new_pages(), new_pages())

@@ -506,7 +506,12 @@ SCRIPT_PHASES = (Phase("head", 2, trainable=("head",)), Phase("whole", 2))
 
 def environment() -> dict[str, str]:
     root = Path(__file__).parents[3]
-    return {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"}
+    return {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "OMP_NUM_THREADS": str(torch.get_num_threads()),
+        "PYTHONWARNINGS": "error",
+    }
 
 
 def fit_slowly(folder: Path) -> None:
