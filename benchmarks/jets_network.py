@@ -130,8 +130,10 @@ def _seconds(work: Callable[[], object]) -> float:
 def _columns(sample: Sample) -> None:
     """Time the codec without a network."""
     codec = ColumnCodec({name: Grid(name, bound) for name, bound in sample.bounds.items()})
-    row = measure(Blocks("codec=columns", codec), sample)
-    print(f"   codec=columns encodes {row.encode_mb:.0f} MB/s, decodes {row.decode_mb:.0f} MB/s", flush=True)
+    rows = [measure(Blocks("codec=columns", codec), sample) for _ in range(ROUNDS)]
+    encode, decode = sorted(row.encode_mb for row in rows), sorted(row.decode_mb for row in rows)
+    said = f"{statistics.median(encode):.0f} MB/s ({encode[0]:.0f} to {encode[-1]:.0f})"
+    print(f"   codec=columns encodes {said}, decodes {statistics.median(decode):.0f} MB/s", flush=True)
 
 
 def _parts(work: Path, name: str, sizes: Sizes) -> None:

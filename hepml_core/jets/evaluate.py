@@ -16,23 +16,21 @@ from hepml_core.artifacts import Manifest, Output, check_files, read_manifest
 from hepml_core.errors import DataError, FolderError
 from hepml_core.jets.config import EvaluateConfig
 from hepml_core.jets.density_fit import bits_per_variable
-from hepml_core.jets.figures import LABEL, add_figures, add_latent, add_latent_scan, kinds_of
+from hepml_core.jets.figures import LABEL, add_figures, add_latent, add_latent_scan
 from hepml_core.jets.inference import Reconstruction, Reconstructor
-from hepml_core.jets.residuals import Compared, Values, kind_of, massless_residual, unfold_events
+from hepml_core.jets.residuals import Compared, Values, kind_of, unfold_events
 from hepml_core.jets.rows import read_rows, read_values
-from hepml_core.jets.variables import OBJECTS, VARIABLES, variable_of
+from hepml_core.jets.tables import FLOAT_BYTES, add_dataset, add_objects, add_residuals, add_sizes
+from hepml_core.jets.variables import variable_of
 from hepml_core.metrics import Spread, measure_spread
 from hepml_core.plots import plot_bits, plot_history
 from hepml_core.progress import progress
 from hepml_core.provenance import describe_run
-from hepml_core.report import Cell, Report
-from hepml_core.splits import SPLITS
+from hepml_core.report import Report
 from hepml_core.storage import Folder, open_folder
 from hepml_core.training.history import read_history
 
 log = logging.getLogger(__name__)
-
-FLOAT_BYTES = 4
 
 
 def evaluate(dataset: Folder, model: Folder, report: Folder, config: EvaluateConfig) -> Mapping[str, float]:
@@ -59,7 +57,7 @@ def evaluate(dataset: Folder, model: Folder, report: Folder, config: EvaluateCon
     else:
         metrics = _judge_autoencoder(page, sample, model, config)
     _add_history(page, model, judged)
-    _add_dataset(page, manifest)
+    add_dataset(page, manifest)
     page.write(output.files, metrics, describe_run(inputs, evaluate=config, train=judged.settings))
     output.keep_written()
     output.publish(metrics=metrics, facts={name: judged.facts[name] for name in ("method", "variables")})
@@ -137,9 +135,9 @@ def _judge_autoencoder(page: Report, sample: Sample, model: Folder, config: Eval
     if loss is not None:
         metrics["valid_loss"] = loss
     _add_numbers(page, spreads, metrics, latent, len(sample.columns))
-    _add_residuals(page, compared, spreads)
-    _add_objects(page, compared, residual_nf, found.loss_n)
-    _add_sizes(page, len(sample.columns), latent)
+    add_residuals(page, compared, spreads)
+    add_objects(page, compared, residual_nf, found.loss_n)
+    add_sizes(page, len(sample.columns), latent)
     add_figures(page, compared, residual_nf, spread_f)
     add_latent(page, found.latent_nz)
     log.info("%s", ", ".join(f"sigma({name}) {spread.sigma}" for name, spread in spreads.items()))
@@ -180,56 +178,6 @@ def _add_numbers(
             "mean squared error of scaled variables (test)": metrics["test_loss"],
             "mean squared error of scaled variables (valid)": metrics.get("valid_loss"),
         }
-    )
-
-
-def _add_residuals(page: Report, compared: Compared, spreads: Mapping[str, Spread]) -> None:
-    rows = [[name, VARIABLES[name].unit, kind_of(name), *_cells(spread)] for name, spread in spreads.items()]
-    if compared.has("E", "pt", "eta"):
-        baseline = measure_spread(massless_residual(compared.before()))
-        rows.append(["E = pt cosh eta, no network", "GeV", "relative", *_cells(baseline)])
-    page.add_table(
-        "residuals",
-        ["variable", "unit", "residual", "mean", "sigma", "68 % interval", "core", "beyond 5 sigma", "undefined"],
-        rows,
-        "relative: (out - in)/in; difference: out - in; angle: difference between -pi and pi. Core: median absolute "
-        "deviation, scaled to be sigma for a normal distribution. Undefined: relative to zero, or not finite."
-        + ("" if len(rows) == len(spreads) else " Last row: what leaving out the energy costs without any network."),
-    )
-
-
-def _add_objects(page: Report, compared: Compared, residual_nf: Values, loss_r: Values) -> None:
-    kinds = kinds_of(compared)
-    if len(kinds) < 2:
-        return
-    rows: list[list[Cell]] = []
-    losses: list[list[Cell]] = []
-    for kind in kinds:
-        # A row is an object here: whole events have kinds that differ from place to place, and tell none.
-        kind_n = compared.kind_n == kind
-        called, number = OBJECTS.get(kind, kind), int(kind_n.sum())
-        losses.append([called, number, measure_spread(loss_r[kind_n]).mean])
-        for f, name in enumerate(compared.variables):
-            rows.append([called, number, name, *_cells(measure_spread(residual_nf[kind_n, f]))[:4]])
-    columns = ["object", "number", "variable", "mean", "sigma", "68 % interval", "core"]
-    page.add_table("objects", columns, rows, "Residuals of each kind of object.")
-    page.add_table(
-        "losses", ["object", "number", "mean squared error"], losses, "Of scaled variables, as training counts it."
-    )
-
-
-def _cells(spread: Spread) -> list[Cell]:
-    interval = f"{spread.low:.3g} … {spread.high:.3g}" if spread.rows else None
-    return [spread.mean, spread.sigma, interval, spread.core, spread.tail, spread.undefined]
-
-
-def _add_sizes(page: Report, columns: int, latent: int) -> None:
-    page.add_table(
-        "bytes_per_row",
-        ["what", "numbers", "bytes"],
-        [["variables, float32", columns, FLOAT_BYTES * columns], ["latent, float32", latent, FLOAT_BYTES * latent]],
-        "Numbers only: the decoder's own size, and what entropy coding saves on either, do not count. Bytes at a bound on "
-        "the error are in the comparison of compress.",
     )
 
 
@@ -290,12 +238,3 @@ def _add_history(page: Report, model: Folder, judged: Manifest) -> None:
     best = int(judged.metrics["best_epoch"])
     figure = plot_history(read_history(model), best_epoch=best)
     page.add_figure("training_history", figure, f"The weights of epoch {best} are used.")
-
-
-def _add_dataset(page: Report, manifest: Manifest) -> None:
-    counts = manifest.facts["counts"]
-    rows: list[list[Cell]] = [[unit, *(counts[split][unit] for split in SPLITS)] for unit in ("events", "rows")]
-    for group, unit in (("processes", "events of {}"), ("objects", "objects {}")):
-        names = dict.fromkeys(name for split in SPLITS for name in counts[split][group])
-        rows += [[unit.format(name), *(counts[split][group].get(name, 0) for split in SPLITS)] for name in names]
-    page.add_table("dataset", ["what", *SPLITS], rows, "Events, rows, processes and kinds of objects by split.")
