@@ -70,7 +70,7 @@ def _density(sample: Sample) -> None:
     """Time the choice of contexts of all variables, and the products of its sizes alone."""
     coder = read_density(sample.models["density"]).coder()
     network = coder.network
-    input_nd = prepare(coder.grids, coder.bins, sample.values, sample.count_e).input_nd
+    input_nd = prepare(coder.grids, coder.alphabets, sample.values, sample.count_e).input_nd
     variables, inputs, hidden = network.weights["weight1_vdh"].shape
     contexts = network.weights["weight3_vhk"].shape[2]
     chains = [(inputs - variables + number, hidden, hidden, contexts) for number in range(variables)]

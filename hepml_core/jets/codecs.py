@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from hepml_core.errors import DataError
 from hepml_core.jets.grids import ZERO, Grid, to_type
-from hepml_core.jets.packing import pack, pack_indices, unpack
+from hepml_core.jets.neighbours import is_later
+from hepml_core.jets.packing import pack, pack_indices, unpack, unpack_indices
 from hepml_core.jets.relations import coding_order, first_guess, index_of, residuals
 
 if TYPE_CHECKING:
@@ -60,21 +61,23 @@ class ColumnCodec:
     def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:
         """See ``Codec``: two parts a variable, residual indices and exceptions."""
         packed = {name: [pack(values[name]), b""] for name, grid in self.grids.items() if grid is None}
-        residual, is_bad = self._residuals(values, int(count_e.sum()))
+        later_n = is_later(count_e)
+        residual, is_bad = self._residuals(values, len(later_n))
         for name in self._bounded:
-            packed[name] = [pack_indices(residual[name]), pack_exceptions(values[name], is_bad[name])]
+            packed[name] = [pack_indices(residual[name], later_n), pack_exceptions(values[name], is_bad[name])]
         return [part for name in self.grids for part in packed[name]]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
         """See ``Codec``."""
-        count = int(count_e.sum())
+        later_n = is_later(count_e)
+        count = len(later_n)
         packed = dict(zip(self.grids, zip(parts[::2], parts[1::2], strict=True), strict=True))
         values = {name: unpack(packed[name][0], dtypes[name], count) for name, grid in self.grids.items() if not grid}
         known: dict[str, IntArray] = {}
         for name in coding_order(list(self._bounded)):
             grid, (content, exceptions) = self._bounded[name], packed[name]
             guess = first_guess(name, self._bounded, known)
-            known[name] = index_of(name, grid, unpack(content, np.int64, count), guess)
+            known[name] = index_of(name, grid, unpack_indices(content, later_n), guess)
             values[name] = grid.to_value(known[name], dtypes[name])
             known[name][unpack_exceptions(exceptions, values[name])] = 0
         return {name: values[name] for name in self.grids}
@@ -115,11 +118,12 @@ class AutoencoderCodec:
     factors: Mapping[str, float]
     latent_step: float
 
-    def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:  # noqa: ARG002
+    def encode(self, values: Columns, count_e: IntArray) -> list[bytes]:
         """See ``Codec``: steps, latent variables, corrections and exceptions of each variable, a checksum."""
+        later_n = is_later(count_e)
         latent_nz, fits_n = self._latent(values)
         index_nz, step_z = _round(latent_nz, self.latent_step)
-        parts = [step_z.tobytes(), *(pack_indices(index_n) for index_n in index_nz.T.copy())]
+        parts = [step_z.tobytes(), *(pack_indices(index_n, later_n) for index_n in index_nz.T.copy())]
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
         indices: list[IntArray] = []
         for number, name in enumerate(self.reconstructor.variables):
@@ -132,15 +136,16 @@ class AutoencoderCodec:
                 index_n, good_n = grid.to_held_index(values[name])
                 good_n &= ~_unsure(grid, output_nf[:, number])
                 correction_n = index_n - _nearest(grid, output_nf[:, number])
-                parts += [pack_indices(np.where(good_n, correction_n, 0)), pack_exceptions(values[name], ~good_n)]
+                correction_n[~good_n] = 0
+                parts += [pack_indices(correction_n, later_n), pack_exceptions(values[name], ~good_n)]
                 indices.append(index_n[good_n])
         return [*parts, _checksum(indices)]
 
     def decode(self, parts: Sequence[bytes], count_e: IntArray, dtypes: DTypes) -> dict[str, NDArray[Any]]:
         """See ``Codec``."""
-        count, latents = int(count_e.sum()), self.reconstructor.network.latent
+        later_n, latents = is_later(count_e), self.reconstructor.network.latent
         step_z = np.frombuffer(parts[0], "<f4")
-        index_nz = np.stack([unpack(part, np.int64, count) for part in parts[1 : 1 + latents]], axis=1)
+        index_nz = np.stack([unpack_indices(part, later_n) for part in parts[1 : 1 + latents]], axis=1)
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
         values: dict[str, NDArray[Any]] = {}
         indices: list[IntArray] = []
@@ -151,9 +156,9 @@ class AutoencoderCodec:
                 values[name] = to_type(output_nf[:, number] / self.factors[name], dtypes[name])
                 unpack_exceptions(exceptions, values[name])
             elif grid is None:
-                values[name] = unpack(content, dtypes[name], count)
+                values[name] = unpack(content, dtypes[name], len(later_n))
             else:
-                index_n = _nearest(grid, output_nf[:, number]) + unpack(content, np.int64, count)
+                index_n = _nearest(grid, output_nf[:, number]) + unpack_indices(content, later_n)
                 values[name] = grid.to_value(index_n, dtypes[name])
                 place_n = unpack_exceptions(exceptions, values[name])
                 indices.append(np.delete(index_n, place_n))

@@ -15,14 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hepml_core.errors import DataError
+from hepml_core.jets.codecs import pack_exceptions, unpack_exceptions
 from hepml_core.jets.density import FREQUENCY_BITS, FURTHER_INPUTS, MOST_PLACES, ExactNetwork
 from hepml_core.jets.grids import Grid
+from hepml_core.jets.neighbours import differences, is_later
 from hepml_core.jets.packing import pack, unpack
 from hepml_core.jets.rans import Decoder, Encoder
 from hepml_core.jets.relations import coding_order, first_guess, index_of, residuals
-from hepml_core.jets.tokens import FEATURE_STEPS, Bins
+from hepml_core.jets.tokens import FEATURE_STEPS, Alphabet
 
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 UintArray = NDArray[np.uint64]
 
 
@@ -32,12 +36,16 @@ class Prepared:
 
     Attributes:
         token_nv: Tokens.
-        residual_nv: Indices less the first guesses.
+        written_nv: What they stand for: residual indices, or their differences to the jet before.
+        escaped_nv: Which of these no bin holds.
+        bad_nv: Which values an index cannot give back within their bounds; their residual index is 0.
         input_nd: Inputs of the network: whole numbers of 1/FEATURE_STEPS.
     """
 
     token_nv: IntArray
-    residual_nv: IntArray
+    written_nv: IntArray
+    escaped_nv: BoolArray
+    bad_nv: BoolArray
     input_nd: NDArray[np.float32]
 
 
@@ -47,13 +55,13 @@ class DensityCoder:
 
     Attributes:
         grids: Grid of each variable.
-        bins: Bins of each variable's residual indices.
+        alphabets: How each variable's residual indices are written.
         network: Chooses contexts.
         frequency_vkt: Frequency of each token in each context; unused tokens have 0.
     """
 
     grids: Mapping[str, Grid]
-    bins: Mapping[str, Bins]
+    alphabets: Mapping[str, Alphabet]
     network: ExactNetwork
     frequency_vkt: IntArray
 
@@ -63,22 +71,22 @@ class DensityCoder:
         return coding_order(list(self.grids))
 
     def encode(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> list[bytes]:
-        """Return jets as bytes: one part of coded numbers, then for each variable the values that escaped."""
-        prepared = prepare(self.grids, self.bins, values, count_e)
-        context_vn = self.network.contexts(prepared.input_nd)
+        """Return jets as bytes: one part of coded numbers, then for each variable what escaped, and exceptions."""
+        made = prepare(self.grids, self.alphabets, values, count_e)
+        context_vn = self.network.contexts(made.input_nd)
         start_vkt = np.cumsum(self.frequency_vkt, axis=2) - self.frequency_vkt
         encoder = Encoder()
-        for rank_n in ranks(count_e):
+        for rank, rank_n in enumerate(ranks(count_e)):
             for number, name in enumerate(self.order):
-                token_n, context_n = prepared.token_nv[rank_n, number], context_vn[number][rank_n]
+                token_n, context_n = made.token_nv[rank_n, number], context_vn[number][rank_n]
                 frequency_n = self.frequency_vkt[number, context_n, token_n]
                 encoder.add(start_vkt[number, context_n, token_n], frequency_n, FREQUENCY_BITS)
-                self.bins[name].encode_places(prepared.residual_nv[rank_n, number], token_n, encoder)
-        escaped = [
-            values[name][prepared.token_nv[:, number] == self.bins[name].escape]
-            for number, name in enumerate(self.order)
-        ]
-        return [encoder.finish(), *(pack(value_n) for value_n in escaped)]
+                self.alphabets[name].of_rank(rank).encode_places(made.written_nv[rank_n, number], token_n, encoder)
+        parts, order_n = [encoder.finish()], _order_of_decoding(count_e)
+        for number, name in enumerate(self.order):
+            escaped_n = order_n[made.escaped_nv[order_n, number]]
+            parts += [pack(made.written_nv[escaped_n, number]), pack_exceptions(values[name], made.bad_nv[:, number])]
+        return parts
 
     def decode(
         self, parts: Sequence[bytes], count_e: IntArray, dtypes: Mapping[str, np.dtype[Any]]
@@ -89,47 +97,60 @@ class DensityCoder:
             DataError: The content is damaged.
         """
         count, variables = int(count_e.sum()), len(self.order)
-        decoder = Decoder(parts[0])
-        # All in the order of decoding, in which what is worked on at once are neighbours.
-        order_n = np.concatenate([np.empty(0, np.int64), *ranks(count_e)])
-        input_nd = self.network.arranged(_places(count_e, variables)[order_n])
-        known = {name: np.empty(count, np.int64) for name in self.order}
-        escaped = {name: np.empty(count, np.bool_) for name in self.order}
-        first, before_n, before_nd = 0, order_n[:0], input_nd[:0]
-        for rank_n in ranks(count_e):
-            some = slice(first, first + len(rank_n))
-            seen_nd = input_nd[some]
-            if first:
-                seen_nd[:, :variables] = before_nd[np.searchsorted(before_n, rank_n - 1), -variables:]
-            own: dict[str, IntArray] = {}
-            for number, name in enumerate(self.order):
-                bins = self.bins[name]
-                token_n = self._decode_tokens(number, self.network.contexts_of(number, seen_nd), decoder)
-                residual_n = bins.decode_places(token_n, decoder)
-                index_n = index_of(name, self.grids[name], residual_n, first_guess(name, self.grids, own))
-                escaped_n = token_n == bins.escape
-                own[name] = np.where(escaped_n, 0, index_n)
-                seen_nd[:, number - variables] = torch.from_numpy(bins.feature(residual_n, token_n))
-                known[name][some], escaped[name][some] = own[name], escaped_n
-            first, before_n, before_nd = some.stop, rank_n, seen_nd
+        decoder, order_n = Decoder(parts[0]), _order_of_decoding(count_e)
         values = {name: np.empty(count, dtypes[name]) for name in self.grids}
-        for name, part in zip(self.order, parts[1:], strict=True):
-            values[name][order_n] = self.grids[name].to_value(known[name], dtypes[name])
-            place_n = np.sort(order_n[escaped[name]])
-            values[name][place_n] = unpack(part, dtypes[name], len(place_n))
+        columns = [
+            _Column.of(name, content, exceptions, values[name], order_n)
+            for name, content, exceptions in zip(self.order, parts[1::2], parts[2::2], strict=True)
+        ]
+        # All in the order of decoding, in which what is worked on at once are neighbours.
+        input_nd = self.network.arranged(_places(count_e, variables)[order_n])
+        some, seen_nd, before_n = slice(0, 0), input_nd[:0], order_n[:0]
+        for rank, rank_n in enumerate(ranks(count_e)):
+            # Of the jets of the rank before, those that have one after them.
+            before_l = some.start + np.searchsorted(before_n, rank_n - 1)
+            some = slice(some.stop, some.stop + len(rank_n))
+            seen_nd = input_nd[some]
+            if rank:
+                seen_nd[:, :variables] = input_nd[before_l, -variables:]
+            own: dict[str, IntArray] = {}
+            for number, column in enumerate(columns):
+                name, alphabet = column.name, self.alphabets[column.name]
+                bins = alphabet.of_rank(rank)
+                token_n = self._decode_tokens(number, self.network.contexts_of(number, seen_nd), decoder)
+                if token_n.max(initial=0) > bins.escape:
+                    raise DataError("the coded numbers are damaged: a token that there is not")
+                residual_n = bins.decode_places(token_n, decoder)
+                column.fill(residual_n, token_n == bins.escape)
+                if bins is not alphabet.own:
+                    residual_n += column.residual_n[before_l]
+                    token_n = alphabet.own.to_token(residual_n)
+                index_n = index_of(name, self.grids[name], residual_n, first_guess(name, self.grids, own))
+                own[name] = np.where(column.bad_n[some], 0, index_n)
+                seen_nd[:, number - variables] = torch.from_numpy(alphabet.own.feature(residual_n, token_n))
+                column.residual_n[some], column.index_n[some] = residual_n, index_n
+            before_n = rank_n
+        for column in columns:
+            kept_n = ~column.bad_n
+            value_n = self.grids[column.name].to_value(column.index_n, dtypes[column.name])
+            values[column.name][order_n[kept_n]] = value_n[kept_n]
         return values
 
     def bits(self, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> dict[str, float]:
-        """Return the mean number of bits of each variable; an escaped value counts as all bits of its type."""
-        prepared = prepare(self.grids, self.bins, values, count_e)
-        context_vn = self.network.contexts(prepared.input_nd)
+        """Return the mean number of bits of each variable; what escaped and exceptions count as all bits of their type."""
+        made = prepare(self.grids, self.alphabets, values, count_e)
+        context_vn = self.network.contexts(made.input_nd)
+        later_n = is_later(count_e)
         bits = {}
         for number, name in enumerate(self.order):
-            token_n = prepared.token_nv[:, number]
+            token_n, alphabet = made.token_nv[:, number], self.alphabets[name]
             frequency_n = self.frequency_vkt[number, context_vn[number], token_n]
-            escaped = np.count_nonzero(token_n == self.bins[name].escape) * values[name].dtype.itemsize * 8
-            coded = FREQUENCY_BITS - np.log2(frequency_n) + self.bins[name].bits_inside(token_n)
-            bits[name] = float((coded.sum() + escaped) / max(1, len(token_n)))
+            stored_n = made.escaped_nv[:, number] | made.bad_nv[:, number]
+            total = np.count_nonzero(stored_n) * values[name].dtype.itemsize * 8
+            total += (FREQUENCY_BITS - np.log2(frequency_n)).sum()
+            for rank, some_n in enumerate((~later_n, later_n)):
+                total += alphabet.of_rank(rank).bits_inside(token_n[some_n]).sum()
+            bits[name] = float(total / max(1, len(token_n)))
         return bits
 
     def _decode_tokens(self, number: int, context_n: IntArray, decoder: Decoder) -> IntArray:
@@ -155,23 +176,67 @@ class DensityCoder:
         return tables
 
 
+@dataclass(slots=True)
+class _Column:
+    """A variable while it is decoded, in the order of decoding.
+
+    Attributes:
+        name: The variable.
+        escaped_n: Escaped numbers that are still to come.
+        bad_n: Which values are exceptions.
+        residual_n: Residual indices, as far as they are known.
+        index_n: Indices.
+    """
+
+    name: str
+    escaped_n: IntArray
+    bad_n: BoolArray
+    residual_n: IntArray
+    index_n: IntArray
+
+    @classmethod
+    def of(cls, name: str, content: bytes, exceptions: bytes, value_n: NDArray[Any], order_n: IntArray) -> _Column:
+        """Start with what escaped and exceptions; the values of these are put into their places."""
+        bad_n = np.zeros(len(order_n), np.bool_)
+        bad_n[unpack_exceptions(exceptions, value_n)] = True
+        residual_n, index_n = np.empty((2, len(order_n)), np.int64)
+        return cls(name, unpack(content, np.int64, None), bad_n[order_n], residual_n, index_n)
+
+    def fill(self, written_n: IntArray, escaped_n: BoolArray) -> None:
+        """Put the next escaped numbers into their places."""
+        (place_n,) = escaped_n.nonzero()
+        if len(place_n) > len(self.escaped_n):
+            raise DataError(f"the escaped numbers of {self.name} are cut")
+        written_n[place_n] = self.escaped_n[: len(place_n)]
+        self.escaped_n = self.escaped_n[len(place_n) :]
+
+
 def prepare(
-    grids: Mapping[str, Grid], bins: Mapping[str, Bins], values: Mapping[str, NDArray[Any]], count_e: IntArray
+    grids: Mapping[str, Grid], alphabets: Mapping[str, Alphabet], values: Mapping[str, NDArray[Any]], count_e: IntArray
 ) -> Prepared:
-    """Turn values into tokens; what the grid, the bins or another machine would not give back within bounds escapes."""
+    """Turn values into tokens; what the grid, or another machine, would not give back within bounds is an exception."""
     order = coding_order(list(grids))
     count, variables = int(count_e.sum()), len(order)
-    token_nv, residual_nv = np.empty((2, count, variables), np.int64)
+    token_nv, written_nv = np.empty((2, count, variables), np.int64)
+    escaped_nv, bad_nv = np.empty((2, count, variables), np.bool_)
     input_nd = _places(count_e, variables)
+    later_n = is_later(count_e)
     known: dict[str, IntArray] = {}
-    for number, (name, residual_n, index_n, sure_n) in enumerate(residuals(grids, values, known)):
-        token_n = bins[name].to_token(residual_n, sure_n)
-        known[name] = np.where(token_n == bins[name].escape, 0, index_n)
-        token_nv[:, number], residual_nv[:, number] = token_n, residual_n
-        input_nd[:, number] = bins[name].feature(residual_n, token_n)
-    later_n = np.flatnonzero(_position(count_e))
-    input_nd[later_n, variables : 2 * variables] = input_nd[later_n - 1, :variables]
-    return Prepared(token_nv, residual_nv, input_nd)
+    for number, (name, residual_n, index_n, good_n) in enumerate(residuals(grids, values, known)):
+        own, later = alphabets[name].own, alphabets[name].later
+        residual_n, known[name] = np.where(good_n, residual_n, 0), np.where(good_n, index_n, 0)
+        token_n, written_n = own.to_token(residual_n), residual_n
+        escaped_n = token_n == own.escape
+        input_nd[:, number] = own.feature(residual_n, token_n)
+        if later:
+            written_n = differences(residual_n, later_n)
+            token_n[later_n] = later_token_n = later.to_token(written_n[later_n])
+            escaped_n[later_n] = later_token_n == later.escape
+        token_nv[:, number], written_nv[:, number] = token_n, written_n
+        escaped_nv[:, number], bad_nv[:, number] = escaped_n, ~good_n
+    (place_n,) = later_n.nonzero()
+    input_nd[place_n, variables : 2 * variables] = input_nd[place_n - 1, :variables]
+    return Prepared(token_nv, written_nv, escaped_nv, bad_nv, input_nd)
 
 
 def ranks(count_e: IntArray) -> Iterator[IntArray]:
@@ -179,6 +244,11 @@ def ranks(count_e: IntArray) -> Iterator[IntArray]:
     first_e = np.cumsum(count_e) - count_e
     for rank in range(int(count_e.max(initial=0))):
         yield first_e[count_e > rank] + rank
+
+
+def _order_of_decoding(count_e: IntArray) -> IntArray:
+    """Return the jets rank by rank."""
+    return np.concatenate([np.empty(0, np.int64), *ranks(count_e)])
 
 
 def _position(count_e: IntArray) -> IntArray:

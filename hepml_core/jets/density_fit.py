@@ -21,9 +21,10 @@ from hepml_core.jets.config import TrainConfig
 from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
 from hepml_core.jets.density_coder import DensityCoder, Prepared, prepare
 from hepml_core.jets.grids import Grid, check_grid
+from hepml_core.jets.neighbours import are_alike, differences, is_later
 from hepml_core.jets.relations import residuals
 from hepml_core.jets.rows import read_rows
-from hepml_core.jets.tokens import FEATURE_STEPS, Bins, choose_bins
+from hepml_core.jets.tokens import FEATURE_STEPS, Alphabet, Bins, choose_bins
 from hepml_core.storage import Folder
 from hepml_core.training.checkpoints import read_tensors, write_tensors
 from hepml_core.training.devices import Batch, seeded
@@ -57,13 +58,13 @@ def fit_density(
     for name, grid in grids.items():
         check_grid(name, grid.bound, np.dtype(np.float32))
     rows = {split: _read_events(dataset, manifest, split, variables) for split in ("train", "valid")}
-    bins = _choose_bins(grids, rows["train"][0])
-    prepared = {split: prepare(grids, bins, *given) for split, given in rows.items()}
+    alphabets = choose_alphabets(grids, *rows["train"])
+    prepared = {split: prepare(grids, alphabets, *given) for split, given in rows.items()}
     with seeded(config.seed):
-        tokens = max(one.tokens for one in bins.values())
+        tokens = max(one.tokens for one in alphabets.values())
         network = DensityNetwork(len(variables), tokens, config.hidden, config.contexts)
     result = _fit(network, prepared, model, config, identity)
-    coder = DensityCoder(grids, bins, *_finish(network, list(bins.values()), prepared["train"]))
+    coder = DensityCoder(grids, alphabets, *_finish(network, list(alphabets.values()), prepared["train"]))
     bits = coder.bits(*rows["valid"])
     metrics = {
         "best_epoch": result.best_epoch,
@@ -93,7 +94,7 @@ class Density:
     manifest: Manifest
     variables: tuple[str, ...]
     bounds: Mapping[str, Bound]
-    _bins: Mapping[str, Bins]
+    _alphabets: Mapping[str, Alphabet]
     _network: ExactNetwork
     _frequency_vkt: IntArray
 
@@ -101,7 +102,7 @@ class Density:
         """Return a coder of values whose units are ``factors`` of those of the variables."""
         given = factors or {}
         grids = {name: Grid(name, self.bounds[name], given.get(name, 1.0)) for name in self.variables}
-        return DensityCoder(grids, self._bins, self._network, self._frequency_vkt)
+        return DensityCoder(grids, self._alphabets, self._network, self._frequency_vkt)
 
 
 def read_density(model: Folder) -> Density:
@@ -118,13 +119,13 @@ def read_density(model: Folder) -> Density:
     tensors, _ = read_tensors(model.read(DENSITY), f"{model}/{DENSITY}")
     variables = tuple(manifest.facts["variables"])
     try:
-        bins = {name: Bins(tensors.pop(f"edge_t.{name}").numpy()) for name in variables}
+        alphabets = {name: _alphabet(tensors, name) for name in variables}
         frequency_vkt = tensors.pop("frequency_vkt").numpy().astype(np.int64)
         bounds = {name: Bound(**manifest.facts["bounds"][name]) for name in variables}
         network = ExactNetwork.of_integers(tensors)
     except (KeyError, TypeError) as error:
         raise DataError(f"{model}/{DENSITY} lacks {error}: train the model again") from error
-    return Density(manifest, variables, bounds, bins, network, frequency_vkt)
+    return Density(manifest, variables, bounds, alphabets, network, frequency_vkt)
 
 
 def bits_per_variable(model: Folder, value_nf: NDArray[np.float32], event_n: NDArray[np.uint64]) -> dict[str, float]:
@@ -159,16 +160,25 @@ def _read_events(
     return {name: columns[name][order_n] for name in variables}, count_e.astype(np.int64)
 
 
-def _choose_bins(grids: Mapping[str, Grid], values: Columns) -> dict[str, Bins]:
-    bins: dict[str, Bins] = {}
+def choose_alphabets(grids: Mapping[str, Grid], values: Columns, count_e: IntArray) -> dict[str, Alphabet]:
+    """Choose bins for a sample of jets, and of their differences to the jet before where these are much smaller.
+
+    Raises:
+        DataError: No value of a variable can be kept within its bound.
+    """
+    alphabets: dict[str, Alphabet] = {}
     known: dict[str, IntArray] = {}
+    later_n = is_later(count_e)
     for name, residual_n, index_n, good_n in residuals(grids, values, known):
         if not good_n.any():
             raise DataError(f"no value of {name} in the train split fits its bound: set another with bounds={name}=…")
-        bins[name] = choose_bins(residual_n[good_n], TOKENS)
-        token_n = bins[name].to_token(residual_n, good_n)
-        known[name] = np.where(token_n == bins[name].escape, 0, index_n)
-    return bins
+        residual_n, known[name] = np.where(good_n, residual_n, 0), np.where(good_n, index_n, 0)
+        difference_n = differences(residual_n, later_n)[later_n & good_n]
+        falls = len(difference_n) > 0 and are_alike(residual_n, later_n)
+        alphabets[name] = Alphabet(
+            choose_bins(residual_n[good_n], TOKENS), choose_bins(difference_n, TOKENS) if falls else None
+        )
+    return alphabets
 
 
 def _fit(
@@ -192,14 +202,14 @@ def _fit(
     )
 
 
-def _finish(network: DensityNetwork, bins: list[Bins], prepared: Prepared) -> tuple[ExactNetwork, IntArray]:
+def _finish(network: DensityNetwork, alphabets: list[Alphabet], prepared: Prepared) -> tuple[ExactNetwork, IntArray]:
     """Round the network; fill its tables with what is found in the contexts that it now chooses."""
     exact = ExactNetwork.of(network)
     trained_vkt = network.logit_vkt.detach().double().softmax(2).numpy()
     frequency_vkt = np.zeros(trained_vkt.shape, np.int64)
     context_vn = exact.contexts(prepared.input_nd)
     contexts, tokens = trained_vkt.shape[1:]
-    for number, one in enumerate(bins):
+    for number, one in enumerate(alphabets):
         cell_n = context_vn[number] * tokens + prepared.token_nv[:, number]
         count_kt = np.bincount(cell_n, minlength=contexts * tokens).reshape(contexts, tokens)[:, : one.tokens]
         prior_kt = trained_vkt[number, :, : one.tokens]
@@ -221,6 +231,14 @@ def _facts(coder: DensityCoder, manifest: Manifest, config: TrainConfig) -> dict
 
 
 def _to_bytes(coder: DensityCoder, facts: Mapping[str, Any]) -> bytes:
-    tensors = {f"edge_t.{name}": torch.from_numpy(one.edge_t) for name, one in coder.bins.items()}
-    tensors["frequency_vkt"] = torch.from_numpy(coder.frequency_vkt.astype(np.int16))
+    tensors = {"frequency_vkt": torch.from_numpy(coder.frequency_vkt.astype(np.int16))}
+    for name, alphabet in coder.alphabets.items():
+        tensors[f"edge_t.{name}"] = torch.from_numpy(alphabet.own.edge_t)
+        if alphabet.later:
+            tensors[f"later_edge_t.{name}"] = torch.from_numpy(alphabet.later.edge_t)
     return write_tensors({**tensors, **coder.network.to_integers()}, {"jets": json.dumps(facts)})
+
+
+def _alphabet(tensors: dict[str, Tensor], name: str) -> Alphabet:
+    own, later = tensors.pop(f"edge_t.{name}"), tensors.pop(f"later_edge_t.{name}", None)
+    return Alphabet(Bins(own.numpy()), None if later is None else Bins(later.numpy()))

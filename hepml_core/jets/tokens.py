@@ -1,7 +1,7 @@
 """Indices of a grid as tokens: bins of equal probability, and the place within the bin.
 
 A token is coded by its probability, the place within its bin as equally likely; so a bin is narrow where values are many,
-and a value that stands very often has a bin of its own. The last token is an escape: the value itself is stored.
+and a value that stands very often has a bin of its own. The last token is an escape: the index itself is stored.
 Suffixes: n value, t token.
 """
 
@@ -46,23 +46,23 @@ class Bins:
         """The token of a value that no bin holds."""
         return len(self.edge_t) - 1
 
-    def to_token(self, index_n: IntArray, has_n: BoolArray) -> IntArray:
-        """Return the token of each index; those without one escape."""
+    def to_token(self, index_n: IntArray) -> IntArray:
+        """Return the token of each index."""
         token_n: IntArray = np.searchsorted(self.edge_t, index_n, side="right") - 1
-        token_n[~has_n | (token_n < 0) | (token_n > self.escape)] = self.escape
+        token_n[token_n < 0] = self.escape
         return token_n
 
     def feature(self, index_n: IntArray, token_n: IntArray) -> IntArray:
-        """Return where each value stands in its distribution: whole numbers from -FEATURE_STEPS to FEATURE_STEPS, 0 escaped.
+        """Return where each index stands in its distribution: whole numbers from -FEATURE_STEPS to FEATURE_STEPS.
 
         Computed in whole numbers, so that every machine gets the same.
         """
         bin_n = np.minimum(token_n, self.escape - 1)
+        bin_n[index_n < self.edge_t[0]] = 0
         low_n = self.edge_t[bin_n]
         width_n = self.edge_t[bin_n + 1] - low_n
         inside_n = 16 * (np.clip(index_n, low_n, low_n + width_n - 1) - low_n) // width_n
         feature_n: IntArray = (16 * bin_n + inside_n) * (2 * FEATURE_STEPS) // (16 * self.escape) - FEATURE_STEPS
-        feature_n[token_n == self.escape] = 0
         return feature_n
 
     def bits_inside(self, token_n: IntArray) -> NDArray[np.float64]:
@@ -105,6 +105,29 @@ class Bins:
         raw_t = np.maximum(0, np.ceil(np.log2(width_t)).astype(np.int64) - PLACE_BITS)
         frequency_t = (1 << UNIFORM_BITS) // -(-width_t >> raw_t)
         return np.append(self.edge_t[:-1], 0), raw_t, frequency_t
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """How the indices of a variable are written.
+
+    Attributes:
+        own: Bins of the indices, which are what the network sees of all jets.
+        later: Bins of the differences to the jet before in the event, as which all but first jets are written; None: all
+            are written by their own bins.
+    """
+
+    own: Bins
+    later: Bins | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens, the escape included."""
+        return max(bins.tokens for bins in (self.own, self.later) if bins)
+
+    def of_rank(self, rank: int) -> Bins:
+        """Return the bins of what the jets of a rank are written as; 0 is the first jet of an event."""
+        return self.later if self.later and rank else self.own
 
 
 def choose_bins(index_n: IntArray, tokens: int) -> Bins:

@@ -14,11 +14,10 @@ from hepml_core.errors import DataError
 from hepml_core.jets.bounds import Bound, bound_of
 from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
 from hepml_core.jets.density_coder import DensityCoder, prepare, ranks
-from hepml_core.jets.density_fit import read_density
+from hepml_core.jets.density_fit import choose_alphabets, read_density
 from hepml_core.jets.grids import Grid
-from hepml_core.jets.relations import residuals
+from hepml_core.jets.packing import pack
 from hepml_core.jets.root_files import energy_of
-from hepml_core.jets.tokens import Bins, choose_bins
 from hepml_core.jets.variables import VARIABLES
 from tests.hepml_core.jets.coding import BOUNDS, Models, Values, assert_within, odd_jets
 from tests.hepml_core.jets.jet_files import four_vectors
@@ -30,27 +29,30 @@ CONTEXTS = 5
 def coder_of(values: Mapping[str, NDArray[Any]], count_e: IntArray, **bounds: Bound) -> DensityCoder:
     """Return a coder whose bins and tables fit the values, and whose contexts are chosen by a network of chance."""
     grids = {name: Grid(name, bound_of(name, bounds)) for name in values}
-    bins: dict[str, Bins] = {}
-    known: dict[str, IntArray] = {}
-    for name, residual_n, index_n, good_n in residuals(grids, values, known):
-        bins[name] = choose_bins(residual_n[good_n], 64)
-        known[name] = np.where(bins[name].to_token(residual_n, good_n) == bins[name].escape, 0, index_n)
+    alphabets = choose_alphabets(grids, values, count_e)
     torch.manual_seed(0)
-    tokens = max(one.tokens for one in bins.values())
+    tokens = max(one.tokens for one in alphabets.values())
     network = ExactNetwork.of(DensityNetwork(len(grids), tokens, 8, CONTEXTS))
-    prepared = prepare(grids, bins, values, count_e)
+    prepared = prepare(grids, alphabets, values, count_e)
     frequency_vkt = np.zeros((len(grids), CONTEXTS, tokens), np.int64)
     context_vn = network.contexts(prepared.input_nd)
-    for number, one in enumerate(bins.values()):
+    for number, one in enumerate(alphabets.values()):
         count_kt = np.full((CONTEXTS, one.tokens), 1e-3)
         np.add.at(count_kt, (context_vn[number], prepared.token_nv[:, number]), 1)
         frequency_vkt[number, :, : one.tokens] = to_frequencies(count_kt)
-    return DensityCoder(grids, bins, network, frequency_vkt)
+    return DensityCoder(grids, alphabets, network, frequency_vkt)
 
 
 def through(coder: DensityCoder, values: Mapping[str, NDArray[Any]], count_e: IntArray) -> Values:
     parts = coder.encode(values, count_e)
     return coder.decode(parts, count_e, {name: value_n.dtype for name, value_n in values.items()})
+
+
+def falling(jets: int, count_e: IntArray) -> Values:
+    """Return four-vectors whose pt falls from jet to jet of an event."""
+    values = four_vectors(jets)
+    values["pt"] = values["pt"][np.lexsort((-values["pt"], np.repeat(np.arange(len(count_e)), count_e)))]
+    return values
 
 
 def counts(events: int, seed: int = 0) -> IntArray:
@@ -94,14 +96,32 @@ def test_odd_values_come_back_exactly_or_within_bounds_from_a_density_that_never
 
 
 @settings(deadline=None, max_examples=12)
-@given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.integers(0, 1000))
-def test_jets_of_any_events_come_back_to_their_places(of_events: list[int], seed: int) -> None:
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=20), st.integers(0, 1000), st.booleans())
+def test_jets_of_any_events_come_back_to_their_places(of_events: list[int], seed: int, falls: bool) -> None:
     count_e = np.array([*of_events, 1])
     values = four_vectors(int(count_e.sum()), seed)
     values["pt"] = np.arange(1, 1 + len(values["pt"]), dtype=np.float32) * 7
-    learned = four_vectors(200)
-    kept = through(coder_of(learned, np.full(100, 2)), values, count_e)
-    assert_within(values, kept, BOUNDS)
+    learned_e = np.full(50, 4)
+    coder = coder_of(falling(200, learned_e) if falls else four_vectors(200), learned_e)
+    assert (coder.alphabets["pt"].later is not None) == falls
+    assert_within(values, through(coder, values, count_e), BOUNDS)
+
+
+def test_jets_whose_pt_falls_take_fewer_bits_than_those_in_any_order() -> None:
+    count_e = np.full(5000, 4)
+    any_order, falls = four_vectors(20_000), falling(20_000, count_e)
+    in_any_order, in_order = (coder_of(one, count_e).bits(one, count_e) for one in (any_order, falls))
+    # The order of four jets says log2(4!) bits.
+    assert 0.5 * np.log2(24) / 4 < in_any_order["pt"] - in_order["pt"] < 1.1 * np.log2(24) / 4
+    assert in_order["phi"] == pytest.approx(in_any_order["phi"], abs=0.05)
+
+
+def test_odd_values_among_jets_whose_pt_falls_come_back_exactly_or_within_bounds() -> None:
+    count_e = counts(300)
+    coder = coder_of(falling(int(count_e.sum()), count_e), count_e)
+    assert coder.alphabets["pt"].later
+    values = odd_jets(int(count_e.sum()))
+    assert_within(values, through(coder, values, count_e), BOUNDS)
 
 
 def test_units_of_a_file_are_those_that_come_back(models: Models) -> None:
@@ -170,6 +190,8 @@ def test_damaged_content_is_told_or_gives_as_many_jets(models: Models) -> None:
         coder.decode([parts[0][: len(parts[0]) // 2], *parts[1:]], count_e, dtypes)
     with pytest.raises(DataError, match="packed numbers are damaged"):
         coder.decode([parts[0], b"p\1\2", *parts[2:]], count_e, dtypes)
+    with pytest.raises(DataError, match="the escaped numbers of pt are cut"):
+        coder.decode([parts[0], pack(np.empty(0, np.int64)), *parts[2:]], count_e, dtypes)
     found = 0
     for place in range(0, len(parts[0]), 11):
         flipped = bytearray(parts[0])

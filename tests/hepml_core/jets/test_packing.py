@@ -10,8 +10,9 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from hepml_core.errors import DataError
-from hepml_core.jets.packing import pack, pack_indices, unpack
+from hepml_core.jets.packing import pack, pack_indices, unpack, unpack_indices
 
+IntArray = NDArray[np.int64]
 KINDS = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
 
 
@@ -53,19 +54,44 @@ def test_damage_is_told_and_never_another_error(kind: str) -> None:
 
 
 @settings(deadline=None)
-@given(hnp.arrays(np.int64, st.integers(0, 50)))
-def test_all_indices_come_back(index_n: NDArray[np.int64]) -> None:
-    assert np.array_equal(unpack(pack_indices(index_n), np.int64, len(index_n)), index_n)
+@given(hnp.arrays(np.int64, st.integers(0, 50)), st.data())
+def test_all_indices_come_back(index_n: IntArray, data: st.DataObject) -> None:
+    later_n = data.draw(hnp.arrays(bool, len(index_n)))
+    later_n[:1] = False
+    assert np.array_equal(unpack_indices(pack_indices(index_n, later_n), later_n), index_n)
 
 
 @pytest.mark.parametrize("spread", [1 << 8, 1 << 25, 1 << 32], ids=["narrow", "wide", "beyond_32_bits"])
-def test_indices_take_as_few_bytes_as_when_all_differences_are_tried(spread: int) -> None:
-    apart_n = np.rint(np.random.default_rng(0).normal(0, spread, 20_000)).astype(np.int64)
-    for index_n in (apart_n, np.cumsum(apart_n), np.sort(apart_n)):
-        assert len(pack_indices(index_n)) <= 1.02 * len(pack(index_n))
+def test_indices_that_fall_in_their_events_take_fewer_bytes_and_others_no_more(spread: int) -> None:
+    apart_ej = np.rint(np.random.default_rng(0).normal(0, spread, (5000, 4))).astype(np.int64)
+    apart_n, falling_n = apart_ej.ravel(), np.sort(apart_ej, axis=1)[:, ::-1].ravel()
+    later_n, alone_n = np.arange(20_000) % 4 > 0, np.zeros(20_000, bool)
+    for index_n in (apart_n, falling_n):
+        assert np.array_equal(unpack_indices(pack_indices(index_n, later_n), later_n), index_n)
+    plain = len(pack(apart_n))
+    assert len(pack_indices(apart_n, later_n)) == len(pack_indices(apart_n, alone_n)) <= 1.02 * plain
+    assert len(pack_indices(falling_n, alone_n)) <= 1.02 * plain
+    # The order of four says log2(4!) bits an event.
+    assert len(pack_indices(falling_n, later_n)) < len(pack_indices(falling_n, alone_n)) - 0.5 * np.log2(24) / 8 * 5000
 
 
 @pytest.mark.parametrize("limit", [1 << bits for bits in (14, 15, 30, 31, 40)])
 def test_the_largest_indices_of_a_type_and_their_differences_come_back(limit: int) -> None:
-    for index_n in ([-limit, limit - 1] * 10, [-limit - 1, limit] * 10, [0, limit]):
-        assert unpack(pack_indices(np.array(index_n)), np.int64, len(index_n)).tolist() == index_n
+    for index_n in ([-limit, limit - 1] * 10, [-limit - 1, limit] * 10, [0, limit], [limit, -limit] * 10):
+        for later_n in (np.arange(len(index_n)) % 2 > 0, np.arange(len(index_n)) > 0):
+            assert unpack_indices(pack_indices(np.array(index_n), later_n), later_n).tolist() == index_n
+
+
+def test_damage_to_indices_is_told_and_never_another_error() -> None:
+    index_n, later_n = np.sort(np.random.default_rng(0).integers(0, 1000, 300)), np.arange(300) > 0
+    content = pack_indices(index_n, later_n)
+    for cut in range(0, len(content), 7):
+        with pytest.raises(DataError, match="packed numbers are damaged"):
+            unpack_indices(content[:cut], later_n)
+    for place in range(5):
+        flipped = bytearray(content)
+        flipped[place] ^= 0x55
+        with pytest.raises(DataError, match="packed numbers are damaged"):
+            unpack_indices(bytes(flipped), later_n)
+    with pytest.raises(DataError, match="299 in place of 300"):
+        unpack_indices(content, np.arange(301) > 0)
