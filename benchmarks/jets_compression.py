@@ -31,7 +31,7 @@ from hepml_core.training.checkpoints import WEIGHTS
 
 ResultT = TypeVar("ResultT")
 
-EVENTS_PER_BLOCK = 20_000
+EVENTS_PER_BLOCK = 50_000
 """As compress has it; what learns nothing gets all jets at once."""
 PART_BYTES = 8
 """What the archive says of the length of a part."""

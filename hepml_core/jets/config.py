@@ -360,7 +360,7 @@ class CompressConfig:
     units: Units = "auto"
     """Unit of energies in the files; see convert."""
 
-    events_per_block: int = 20_000
+    events_per_block: int = 50_000
     """Events that are coded together and can be read alone."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"

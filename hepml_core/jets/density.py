@@ -60,7 +60,7 @@ class DensityNetwork(nn.Module):
         inputs = 2 * variables + FURTHER_INPUTS
         self.shape = (variables, tokens, hidden, contexts)
         before_vd = torch.ones(variables, inputs)
-        before_vd[:, :variables] = torch.tril(torch.ones(variables, variables), -1)
+        before_vd[:, -variables:] = torch.tril(torch.ones(variables, variables), -1)
         self.before_vd: Tensor
         self.register_buffer("before_vd", before_vd)
         scale = 1 / math.sqrt(inputs)
@@ -74,6 +74,9 @@ class DensityNetwork(nn.Module):
 
     def forward(self, input_nd: Tensor, token_nv: Tensor) -> dict[str, Tensor]:
         """Return bits a row, those of places within bins not counted.
+
+        Inputs are the variables of the jet before, the further ones, and the variables of this jet, of which each variable
+        sees those before it.
 
         ``mixed`` is what the mixture of all contexts takes, ``chosen`` what the most likely one alone does, as in a file.
         ``loss`` is the mean of ``mixed`` and of the mean over contexts: the first lets contexts share a row and so learn
@@ -140,37 +143,22 @@ class ExactNetwork:
         weights = {name: (self.weights[name] / WEIGHT_STEP).to(torch.int16) for name in WEIGHTS}
         return weights | {name: self.weights[name].round().to(torch.int32) for name in BIASES}
 
-    def arranged(self, input_nd: NDArray[np.float32], out_nd: Tensor | None = None) -> Tensor:
-        """Return inputs as ``contexts_of`` takes them: what is always known, a one, and the variables of this jet.
-
-        Args:
-            input_nd: Inputs as DensityNetwork has them, but whole numbers of 1/FEATURE_STEPS.
-            out_nd: Room for at least as many rows.
-        """
-        rows, inputs = input_nd.shape
-        variables = len(self._layers)
-        out_nd = torch.empty(rows, inputs + 1, dtype=torch.float64) if out_nd is None else out_nd[:rows]
-        arranged_nd = out_nd.numpy()
-        arranged_nd[:, : inputs - variables] = input_nd[:, variables:]
-        arranged_nd[:, inputs - variables] = 1
-        arranged_nd[:, inputs - variables + 1 :] = input_nd[:, :variables]
-        return out_nd
-
     def contexts(self, input_nd: NDArray[np.float32]) -> IntArray:
         """Return the context of each variable for each row; shape (variables, rows).
 
         Args:
-            input_nd: Inputs as DensityNetwork has them, but whole numbers of 1/FEATURE_STEPS.
+            input_nd: A one, and the inputs as DensityNetwork has them, but whole numbers of 1/FEATURE_STEPS.
         """
         context_vn = np.empty((len(self._layers), len(input_nd)), np.int64)
         room = self._room(len(input_nd))
-        given_nd = torch.empty(room.rows, input_nd.shape[1] + 1, dtype=torch.float64)
+        given_nd = torch.empty(room.rows, input_nd.shape[1], dtype=torch.float64)
+        known = [given_nd[:, : len(layers[0])] for layers in self._layers]
         with torch.inference_mode():
             # All variables of some rows, and then the next rows: so their inputs stay in the cache.
             for some in room.slices(len(input_nd)):
-                self.arranged(input_nd[some], given_nd)
-                for layers, context_n in zip(self._layers, context_vn, strict=True):
-                    room.choose(given_nd, layers, context_n[some])
+                given_nd.numpy()[:] = input_nd[some]
+                for known_nd, layers, context_n in zip(known, self._layers, context_vn, strict=True):
+                    room.choose(known_nd, layers, context_n[some])
         return context_vn
 
     def contexts_of(self, variable: int, input_nd: Tensor) -> IntArray:
@@ -178,13 +166,14 @@ class ExactNetwork:
 
         Args:
             variable: Its place in the coding order.
-            input_nd: As ``arranged`` returns them; those of variables that are not known yet are not looked at.
+            input_nd: As for ``contexts``, in doubles; those of variables that are not known yet are not looked at.
         """
         context_n = np.empty(len(input_nd), np.int64)
-        room = self._room(len(input_nd))
+        room, layers = self._room(len(input_nd)), self._layers[variable]
+        known_nd = input_nd[:, : len(layers[0])]
         with torch.inference_mode():
             for some in room.slices(len(input_nd)):
-                room.choose(input_nd[some], self._layers[variable], context_n[some])
+                room.choose(known_nd[some], layers, context_n[some])
         return context_n
 
     def _room(self, rows: int) -> _Room:
@@ -193,13 +182,13 @@ class ExactNetwork:
 
     @cached_property
     def _layers(self) -> list[list[Tensor]]:
-        """For each variable the weights of the three layers, with the biases as one row more."""
-        variables = self.weights["weight1_vdh"].shape[0]
+        """For each variable the weights of the three layers for what it knows, with the biases as one row more."""
+        variables, inputs, _ = self.weights["weight1_vdh"].shape
         layers = []
         for number in range(variables):
             first, second, third = (self.weights[name][number] for name in WEIGHTS)
             bias1, bias2, bias3 = (self.weights[name][number] for name in BIASES)
-            known = torch.cat([first[variables:], bias1, first[:number]])
+            known = torch.cat([bias1, first[: inputs - variables + number]])
             layers.append([known, torch.cat([second, bias2]), torch.cat([third, bias3])])
         return layers
 
@@ -226,10 +215,10 @@ class _Room:
         for stop in range(self.rows, rows + self.rows, self.rows or 1):
             yield slice(min(stop, rows) - self.rows, min(stop, rows))
 
-    def choose(self, input_nd: Tensor, layers: Sequence[Tensor], context_n: IntArray) -> None:
+    def choose(self, known_nd: Tensor, layers: Sequence[Tensor], context_n: IntArray) -> None:
         """Write the context of each row."""
         first_dh, second_hh, third_hk = layers
-        torch.mm(input_nd[:, : len(first_dh)], first_dh, out=self._product1_nh)
+        torch.mm(known_nd, first_dh, out=self._product1_nh)
         self._whole1_nh.relu_()
         torch.mm(self._given1_nh, second_hh, out=self._product2_nh)
         self._whole2_nh.clamp_(0, MOST_ACTIVATION)

@@ -39,7 +39,7 @@ class Prepared:
         written_nv: What they stand for: residual indices, or their differences to the jet before.
         escaped_nv: Which of these no bin holds.
         bad_nv: Which values an index cannot give back within their bounds; their residual index is 0.
-        input_nd: Inputs of the network: whole numbers of 1/FEATURE_STEPS.
+        input_nd: A one, and the inputs of the network: whole numbers of 1/FEATURE_STEPS.
     """
 
     token_nv: IntArray
@@ -104,7 +104,7 @@ class DensityCoder:
             for name, content, exceptions in zip(self.order, parts[1::2], parts[2::2], strict=True)
         ]
         # All in the order of decoding, in which what is worked on at once are neighbours.
-        input_nd = self.network.arranged(_places(count_e, variables)[order_n])
+        input_nd = torch.from_numpy(_places(count_e, variables)[order_n]).double()
         some, seen_nd, before_n = slice(0, 0), input_nd[:0], order_n[:0]
         for rank, rank_n in enumerate(ranks(count_e)):
             # Of the jets of the rank before, those that have one after them.
@@ -112,7 +112,7 @@ class DensityCoder:
             some = slice(some.stop, some.stop + len(rank_n))
             seen_nd = input_nd[some]
             if rank:
-                seen_nd[:, :variables] = input_nd[before_l, -variables:]
+                seen_nd[:, 1 : 1 + variables] = input_nd[before_l, -variables:]
             own: dict[str, IntArray] = {}
             for number, column in enumerate(columns):
                 name, alphabet = column.name, self.alphabets[column.name]
@@ -227,7 +227,7 @@ def prepare(
         residual_n, known[name] = np.where(good_n, residual_n, 0), np.where(good_n, index_n, 0)
         token_n, written_n = own.to_token(residual_n), residual_n
         escaped_n = token_n == own.escape
-        input_nd[:, number] = own.feature(residual_n, token_n)
+        input_nd[:, number - variables] = own.feature(residual_n, token_n)
         if later:
             written_n = differences(residual_n, later_n)
             token_n[later_n] = later_token_n = later.to_token(written_n[later_n])
@@ -235,7 +235,7 @@ def prepare(
         token_nv[:, number], written_nv[:, number] = token_n, written_n
         escaped_nv[:, number], bad_nv[:, number] = escaped_n, ~good_n
     (place_n,) = later_n.nonzero()
-    input_nd[place_n, variables : 2 * variables] = input_nd[place_n - 1, :variables]
+    input_nd[place_n, 1 : 1 + variables] = input_nd[place_n - 1, -variables:]
     return Prepared(token_nv, written_nv, escaped_nv, bad_nv, input_nd)
 
 
@@ -258,10 +258,12 @@ def _position(count_e: IntArray) -> IntArray:
 
 def _places(count_e: IntArray, variables: int) -> NDArray[np.float32]:
     """Return inputs that hold nothing yet but the places of the jets in their events."""
-    input_nd = np.zeros((int(count_e.sum()), 2 * variables + FURTHER_INPUTS), np.float32)
+    input_nd = np.zeros((int(count_e.sum()), 1 + 2 * variables + FURTHER_INPUTS), np.float32)
+    further_nd = input_nd[:, 1 + variables :]
     step = 2 * FEATURE_STEPS // (MOST_PLACES + 1)
     position_n = _position(count_e)
-    input_nd[:, -3] = np.minimum(position_n, MOST_PLACES) * step - FEATURE_STEPS
-    input_nd[:, -2] = np.where(position_n == 0, FEATURE_STEPS, 0)
-    input_nd[:, -1] = np.repeat(np.minimum(count_e, MOST_PLACES) * step - FEATURE_STEPS, count_e)
+    input_nd[:, 0] = 1
+    further_nd[:, 0] = np.minimum(position_n, MOST_PLACES) * step - FEATURE_STEPS
+    further_nd[:, 1] = np.where(position_n == 0, FEATURE_STEPS, 0)
+    further_nd[:, 2] = np.repeat(np.minimum(count_e, MOST_PLACES) * step - FEATURE_STEPS, count_e)
     return input_nd

@@ -186,7 +186,7 @@ def _fit(
 ) -> FitResult:
     rows = {
         split: {
-            "input": torch.from_numpy(one.input_nd / np.float32(FEATURE_STEPS)),
+            "input": torch.from_numpy(one.input_nd[:, 1:] / np.float32(FEATURE_STEPS)),
             "token": torch.from_numpy(one.token_nv.astype(np.uint8)),
         }
         for split, one in prepared.items()

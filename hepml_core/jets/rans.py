@@ -16,7 +16,7 @@ from hepml_core.errors import DataError
 
 UintArray = NDArray[np.uint64]
 
-MOST_LANES = 256
+MOST_LANES = 512
 SYMBOLS_PER_LANE = 2048
 _LOW = np.uint64(1 << 31)
 """A state lies in [2**31, 2**63) between symbols; 32-bit words go in and out."""

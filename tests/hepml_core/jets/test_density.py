@@ -41,10 +41,10 @@ def inputs(rows: int, seed: int = 0) -> NDArray[np.int64]:
 
 def contexts(network: ExactNetwork, input_nd: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return contexts as they are chosen for all variables at once, which are those of one after the other."""
-    context_vn = network.contexts(input_nd.astype(np.float32))
-    arranged_nd = network.arranged(input_nd.astype(np.float32))
+    given_nd = np.insert(input_nd, 0, 1, axis=1)
+    context_vn = network.contexts(given_nd.astype(np.float32))
     for variable in range(VARIABLES):
-        assert np.array_equal(network.contexts_of(variable, arranged_nd), context_vn[variable])
+        assert np.array_equal(network.contexts_of(variable, torch.from_numpy(given_nd).double()), context_vn[variable])
     return context_vn
 
 
@@ -54,7 +54,7 @@ def contexts_in_whole_numbers(network: ExactNetwork, variable: int, input_nd: ND
         {name: tensor[variable].tolist() for name, tensor in network.weights.items() if name.startswith(kind)}
         for kind in ("weight", "bias")
     )
-    known = [*range(variable), *range(VARIABLES, input_nd.shape[1])]
+    known = range(input_nd.shape[1] - VARIABLES + variable)
     weights["weight1_vdh"] = [weights["weight1_vdh"][place] for place in known]
     layers = list(zip(weights.values(), biases.values(), strict=True))
     chosen = []
@@ -126,7 +126,7 @@ def test_variables_that_are_not_known_yet_are_not_looked_at() -> None:
     network, input_nd = ExactNetwork.of(network_of(3)), inputs(500)
     for variable in range(VARIABLES):
         other_nd = input_nd.copy()
-        other_nd[:, variable:VARIABLES] = FEATURE_STEPS
+        other_nd[:, variable - VARIABLES :] = FEATURE_STEPS
         chosen_n = contexts(network, input_nd)[variable]
         assert np.array_equal(contexts(network, other_nd)[variable], chosen_n)
     assert not np.array_equal(contexts(network, input_nd[::-1])[2], chosen_n)
