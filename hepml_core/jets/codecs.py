@@ -50,7 +50,9 @@ class Codec(Protocol):
 
 @dataclass(frozen=True)
 class ColumnCodec:
-    """Each variable rounded to its grid, less what those before it tell of it, and packed; without a bound packed as it is.
+    """Each variable rounded to its grid, less what those before it tell of it, and packed by ``pack_indices``.
+
+    A variable without a bound is packed as it is.
 
     Attributes:
         grids: Grid of each variable; None keeps all values exactly.

@@ -338,7 +338,7 @@ class CompressConfig:
 
     codec: Literal["model", "columns"] = "model"
     """model: the given model (an autoencoder with corrections, or a density). columns: each variable rounded to its bound,
-    less what those before it tell of it, coded by pcodec; needs no model."""
+    less what those before it and the jet before tell of it, coded by pcodec; needs no model."""
 
     bounds: tuple[str, ...] = ()
     """Largest error of a variable, as pt=1e-3 relative, eta=1e-3 absolute (what is not said goes by the variable:
