@@ -124,6 +124,14 @@ def test_odd_values_among_jets_whose_pt_falls_come_back_exactly_or_within_bounds
     assert_within(values, through(coder, values, count_e), BOUNDS)
 
 
+def test_a_mass_that_no_index_keeps_tells_nothing_of_the_energy() -> None:
+    count_e = np.full(100, 3)
+    values = {name: every_variable(300)[name] for name in ("pt", "eta", "m", "E")}
+    coder = coder_of(values, count_e)
+    values["m"][::5] = np.nan
+    assert_within(values, through(coder, values, count_e), {name: bound_of(name, {}) for name in values})
+
+
 def test_units_of_a_file_are_those_that_come_back(models: Models) -> None:
     factors = {"pt": 1e-3, "m": 1e-3}
     in_gev = four_vectors(300)
