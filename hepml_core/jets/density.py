@@ -72,15 +72,14 @@ class DensityNetwork(nn.Module):
         self.bias3_vk = nn.Parameter(torch.zeros(variables, 1, contexts))
         self.logit_vkt = nn.Parameter(_bumps(contexts, tokens).repeat(variables, 1, 1))
 
-    def forward(self, input_nd: Tensor, token_nv: Tensor) -> dict[str, Tensor]:
+    def forward(self, input_nd: Tensor, token_nv: Tensor, choice: Tensor | None = None) -> dict[str, Tensor]:
         """Return bits a row, those of places within bins not counted.
 
         Inputs are the variables of the jet before, the further ones, and the variables of this jet, of which each variable
-        sees those before it.
-
-        ``mixed`` is what the mixture of all contexts takes, ``chosen`` what the most likely one alone does, as in a file.
-        ``loss`` is the mean of ``mixed`` and of the mean over contexts: the first lets contexts share a row and so learn
-        from it, the second, linear in the shares, rewards a clear choice.
+        sees those before it. ``mixed`` is what the mixture of all contexts takes, ``chosen`` what the most likely one alone
+        does, as in a file. ``loss`` is ``chosen``, or what leads to it: a part ``choice`` of the mean over contexts, which,
+        linear in the shares, rewards a clear choice, and for the rest ``mixed``, in which contexts share a row and so learn
+        from it.
         """
         score_vnk = self._scores(input_nd)
         variables, tokens = self.shape[:2]
@@ -91,7 +90,8 @@ class DensityNetwork(nn.Module):
         mixed = -torch.logsumexp(share_vnk - bits_vnk * LN2, 2).mean(1).sum() / LN2
         mean = (share_vnk.exp() * bits_vnk).sum(2).mean(1).sum()
         chosen = bits_vnk.gather(2, score_vnk.argmax(2, keepdim=True)).mean(1).sum()
-        return {"loss": (mixed + mean) / 2, "mixed": mixed, "chosen": chosen}
+        loss = chosen if choice is None else torch.lerp(mixed, mean, choice)
+        return {"loss": loss, "mixed": mixed, "chosen": chosen}
 
     def _scores(self, input_nd: Tensor) -> Tensor:
         weight1_vdh = self.weight1_vdh * self.before_vd[:, :, None]

@@ -138,11 +138,16 @@ def test_a_trained_network_and_its_rounded_form_choose_alike() -> None:
     exact = ExactNetwork.of(network)
     with torch.no_grad():
         score_vnk = network._scores(scaled_nd)
-        bits = network(scaled_nd, token_nv)
+        of_file, mixed, between, mean = (
+            network(scaled_nd, token_nv, *choice)
+            for choice in ((), *((torch.tensor(part),) for part in (0.0, 0.5, 1.0)))
+        )
     for variable in range(VARIABLES):
         chosen_n = contexts(exact, input_nd)[variable]
         assert (score_vnk[variable].argmax(1).numpy() == chosen_n).mean() > 0.95
-    assert bits["mixed"] <= bits["loss"]  # a mixture never takes more than the mean over its parts
+    assert of_file["loss"] == of_file["chosen"]
+    assert mixed["loss"] == mixed["mixed"] < mean["loss"]  # a mixture never takes more than the mean over its parts
+    assert between["loss"] == pytest.approx((mixed["loss"] + mean["loss"]) / 2)
 
 
 @settings(deadline=None)

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hepml_core.artifacts import read_manifest
 from hepml_core.config import build_config
 from hepml_core.errors import FolderError, SettingError
+from hepml_core.jets.batches import TrainingRows
 from hepml_core.jets.bounds import Bound
 from hepml_core.jets.config import NormalizeConfig, OrganizeConfig, TrainConfig
-from hepml_core.jets.density_fit import bits_per_variable, read_density
+from hepml_core.jets.density_fit import CHOICE, ChoosingRows, bits_per_variable, read_density
 from hepml_core.jets.normalize import normalize
 from hepml_core.jets.organize import organize
 from hepml_core.jets.rows import read_rows, read_values
@@ -50,6 +52,23 @@ def test_what_follows_from_other_variables_takes_hardly_any_bits(model: LocalFol
     assert metrics["bits_phi"] == pytest.approx(np.log2(2 * np.pi / 2e-3), abs=0.5)
     parts = sum(metrics[f"bits_{name}"] for name in ("E", "pt", "eta", "phi"))
     assert metrics["bits_per_row"] == pytest.approx(parts)
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_a_clear_choice_counts_the_more_the_longer_a_training_has_lasted(world: int) -> None:
+    rows = ChoosingRows(TrainingRows({"input": torch.zeros(1200, 1)}, 10, seed=0), epochs=20)
+    choices = [float(batch["choice"]) for epoch in range(20) for batch in rows.epoch(epoch, 0, world)]
+    assert len(choices) == 20 * rows.steps(world)
+    assert choices == sorted(choices)
+    assert set(choices[: int(0.14 * len(choices))]) == {0.0}
+    assert choices[int(0.4 * len(choices))] == pytest.approx(CHOICE / 2)
+    assert set(choices[int(0.66 * len(choices)) :]) == {CHOICE}
+
+
+def test_the_epoch_that_is_kept_is_that_of_the_smallest_file(model: LocalFolder) -> None:
+    metrics = read_manifest(model, "model", "jets").metrics
+    assert metrics["valid_loss"] == metrics["valid_chosen"]
+    assert metrics["train_loss"] != metrics["train_chosen"]
 
 
 def test_the_bits_of_a_file_are_those_that_were_promised(
