@@ -35,17 +35,17 @@ class Prepared:
     """Jets as tokens and places within bins, with what the network sees.
 
     Attributes:
-        token_nv: Tokens.
-        written_nv: What they stand for: residual indices, or their differences to the jet before.
-        escaped_nv: Which of these no bin holds.
-        bad_nv: Which values an index cannot give back within their bounds; their residual index is 0.
+        token_vn: Tokens.
+        written_vn: What they stand for: residual indices, or their differences to the jet before.
+        escaped_vn: Which of these no bin holds.
+        bad_vn: Which values an index cannot give back within their bounds; their residual index is 0.
         input_nd: A one, and the inputs of the network: whole numbers of 1/FEATURE_STEPS.
     """
 
-    token_nv: IntArray
-    written_nv: IntArray
-    escaped_nv: BoolArray
-    bad_nv: BoolArray
+    token_vn: IntArray
+    written_vn: IntArray
+    escaped_vn: BoolArray
+    bad_vn: BoolArray
     input_nd: NDArray[np.float32]
 
 
@@ -78,14 +78,14 @@ class DensityCoder:
         encoder = Encoder()
         for rank, rank_n in enumerate(ranks(count_e)):
             for number, name in enumerate(self.order):
-                token_n, context_n = made.token_nv[rank_n, number], context_vn[number][rank_n]
+                token_n, context_n = made.token_vn[number][rank_n], context_vn[number][rank_n]
                 frequency_n = self.frequency_vkt[number, context_n, token_n]
                 encoder.add(start_vkt[number, context_n, token_n], frequency_n, FREQUENCY_BITS)
-                self.alphabets[name].of_rank(rank).encode_places(made.written_nv[rank_n, number], token_n, encoder)
+                self.alphabets[name].of_rank(rank).encode_places(made.written_vn[number][rank_n], token_n, encoder)
         parts, order_n = [encoder.finish()], _order_of_decoding(count_e)
         for number, name in enumerate(self.order):
-            escaped_n = order_n[made.escaped_nv[order_n, number]]
-            parts += [pack(made.written_nv[escaped_n, number]), pack_exceptions(values[name], made.bad_nv[:, number])]
+            escaped_n = order_n[made.escaped_vn[number][order_n]]
+            parts += [pack(made.written_vn[number][escaped_n]), pack_exceptions(values[name], made.bad_vn[number])]
         return parts
 
     def decode(
@@ -143,9 +143,9 @@ class DensityCoder:
         later_n = is_later(count_e)
         bits = {}
         for number, name in enumerate(self.order):
-            token_n, alphabet = made.token_nv[:, number], self.alphabets[name]
+            token_n, alphabet = made.token_vn[number], self.alphabets[name]
             frequency_n = self.frequency_vkt[number, context_vn[number], token_n]
-            stored_n = made.escaped_nv[:, number] | made.bad_nv[:, number]
+            stored_n = made.escaped_vn[number] | made.bad_vn[number]
             total = np.count_nonzero(stored_n) * values[name].dtype.itemsize * 8
             total += (FREQUENCY_BITS - np.log2(frequency_n)).sum()
             for rank, some_n in enumerate((~later_n, later_n)):
@@ -217,8 +217,8 @@ def prepare(
     """Turn values into tokens; what the grid, or another machine, would not give back within bounds is an exception."""
     order = coding_order(list(grids))
     count, variables = int(count_e.sum()), len(order)
-    token_nv, written_nv = np.empty((2, count, variables), np.int64)
-    escaped_nv, bad_nv = np.empty((2, count, variables), np.bool_)
+    token_vn, written_vn = np.empty((2, variables, count), np.int64)
+    escaped_vn, bad_vn = np.empty((2, variables, count), np.bool_)
     input_nd = _places(count_e, variables)
     later_n = is_later(count_e)
     known: dict[str, IntArray] = {}
@@ -232,11 +232,11 @@ def prepare(
             written_n = differences(residual_n, later_n)
             token_n[later_n] = later_token_n = later.to_token(written_n[later_n])
             escaped_n[later_n] = later_token_n == later.escape
-        token_nv[:, number], written_nv[:, number] = token_n, written_n
-        escaped_nv[:, number], bad_nv[:, number] = escaped_n, ~good_n
+        token_vn[number], written_vn[number] = token_n, written_n
+        escaped_vn[number], bad_vn[number] = escaped_n, ~good_n
     (place_n,) = later_n.nonzero()
     input_nd[place_n, 1 : 1 + variables] = input_nd[place_n - 1, -variables:]
-    return Prepared(token_nv, written_nv, escaped_nv, bad_nv, input_nd)
+    return Prepared(token_vn, written_vn, escaped_vn, bad_vn, input_nd)
 
 
 def ranks(count_e: IntArray) -> Iterator[IntArray]:

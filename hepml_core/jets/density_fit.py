@@ -215,7 +215,7 @@ def _fit(
     rows = {
         split: {
             "input": torch.from_numpy(one.input_nd[:, 1:] / np.float32(FEATURE_STEPS)),
-            "token": torch.from_numpy(one.token_nv.astype(np.uint8)),
+            "token": torch.from_numpy(one.token_vn.astype(np.uint8).T.copy()),
         }
         for split, one in prepared.items()
     }
@@ -238,7 +238,7 @@ def _finish(network: DensityNetwork, alphabets: list[Alphabet], prepared: Prepar
     context_vn = exact.contexts(prepared.input_nd)
     contexts, tokens = trained_vkt.shape[1:]
     for number, one in enumerate(alphabets):
-        cell_n = context_vn[number] * tokens + prepared.token_nv[:, number]
+        cell_n = context_vn[number] * tokens + prepared.token_vn[number]
         count_kt = np.bincount(cell_n, minlength=contexts * tokens).reshape(contexts, tokens)[:, : one.tokens]
         prior_kt = trained_vkt[number, :, : one.tokens]
         weight_kt = count_kt + SMOOTHING * prior_kt / prior_kt.sum(1, keepdims=True)

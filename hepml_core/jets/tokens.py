@@ -48,8 +48,15 @@ class Bins:
 
     def to_token(self, index_n: IntArray) -> IntArray:
         """Return the token of each index."""
-        token_n: IntArray = np.searchsorted(self.edge_t, index_n, side="right") - 1
-        token_n[token_n < 0] = self.escape
+        low, span = int(self.edge_t[0]), int(self.edge_t[-1] - self.edge_t[0])
+        token_n: IntArray
+        if span <= len(index_n):
+            # A table of all indices, with an escape on either side, takes a tenth of the time of a search.
+            token_i = np.pad(np.repeat(np.arange(self.escape), np.diff(self.edge_t)), 1, constant_values=self.escape)
+            token_n = token_i.take(np.clip(index_n, low - 1, low + span) - (low - 1))
+        else:
+            token_n = np.searchsorted(self.edge_t, index_n, side="right") - 1
+            token_n[token_n < 0] = self.escape
         return token_n
 
     def feature(self, index_n: IntArray, token_n: IntArray) -> IntArray:

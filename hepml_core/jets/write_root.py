@@ -141,7 +141,7 @@ def _jagged(column_n: NDArray[Any], offsets: IntArray) -> Any:
 
 
 def _list_of(kind: np.dtype[Any]) -> Any:
-    return awkward.types.from_datashape(f"var * {kind.name}", highlevel=False)
+    return awkward.types.ListType(awkward.types.NumpyType(kind.name))
 
 
 def _counter_name(jet_branches: Iterable[str], taken: set[str]) -> str:

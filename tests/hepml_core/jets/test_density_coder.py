@@ -38,7 +38,7 @@ def coder_of(values: Mapping[str, NDArray[Any]], count_e: IntArray, **bounds: Bo
     context_vn = network.contexts(prepared.input_nd)
     for number, one in enumerate(alphabets.values()):
         count_kt = np.full((CONTEXTS, one.tokens), 1e-3)
-        np.add.at(count_kt, (context_vn[number], prepared.token_nv[:, number]), 1)
+        np.add.at(count_kt, (context_vn[number], prepared.token_vn[number]), 1)
         frequency_vkt[number, :, : one.tokens] = to_frequencies(count_kt)
     return DensityCoder(grids, alphabets, network, frequency_vkt)
 

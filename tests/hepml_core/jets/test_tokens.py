@@ -57,6 +57,15 @@ def test_what_lies_beyond_the_bins_is_seen_at_their_ends() -> None:
     assert np.array_equal(bins.feature(beyond, bins.to_token(beyond)), bins.feature(ends, bins.to_token(ends)))
 
 
+def test_many_indices_get_the_tokens_that_few_get() -> None:
+    chance = np.random.default_rng(0)
+    bins = choose_bins(chance.integers(-40, 40, 200), TOKENS)
+    index_n = np.concatenate([chance.integers(-100, 100, 2000), [-(1 << 62), 1 << 62], bins.edge_t, bins.edge_t - 1])
+    few = np.concatenate([bins.to_token(some_n) for some_n in np.array_split(index_n, 300)])
+    assert bins.edge_t[-1] - bins.edge_t[0] > 10
+    assert np.array_equal(bins.to_token(index_n), few)
+
+
 def test_a_frequent_value_has_a_bin_of_its_own() -> None:
     chance = np.random.default_rng(0)
     sample_n = np.concatenate([chance.integers(-5000, 5000, 2000), np.repeat([0, 17, 3000], 200)])
