@@ -23,6 +23,7 @@ from hepml_core.jets.packing import pack
 from hepml_core.jets.root_files import JetTree, open_jets
 from hepml_core.jets.sources import SourceFile, find_files
 from hepml_core.jets.variables import SETS, VARIABLES, choose_variables
+from hepml_core.memory import memory_kept
 from hepml_core.progress import progress
 from hepml_core.source_files import digest_of, split_address
 from hepml_core.storage import Folder, open_folder
@@ -129,6 +130,7 @@ def _compress_file(
         with (
             ArchiveWriter(staged, header.to_plain()) as writer,
             progress("compress", jets.events, "events") as bar,
+            memory_kept(),
         ):
             for events in jets.chunks(config.events_per_block, raw=True):
                 jets_in_block = int(events.count_e.sum())

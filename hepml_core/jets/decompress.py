@@ -22,6 +22,7 @@ from hepml_core.jets.events import IntArray
 from hepml_core.jets.open_codec import OpenCodec, open_autoencoder, open_columns, open_density
 from hepml_core.jets.packing import unpack
 from hepml_core.jets.write_root import JetWriter
+from hepml_core.memory import memory_kept
 from hepml_core.progress import progress
 from hepml_core.source_files import split_address
 from hepml_core.storage import Folder
@@ -101,6 +102,7 @@ def _decompress_file(
             flat=header.flat,
         ) as writer,
         progress("decompress", last - first, "events") as bar,
+        memory_kept(),
     ):
         for block in reader.blocks:
             if block.first_event >= last or block.first_event + block.events <= first:

@@ -53,6 +53,11 @@ class Grid:
 
     def to_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray]:
         """Return the index of each value, and which values have one: finite ones, above zero on a logarithmic grid."""
+        index_n, has_n, _ = self._to_index(value_n)
+        return index_n, has_n
+
+    def _to_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray, float]:
+        """Return indices, which values have one, and the largest absolute index."""
         logarithmic = self.bound.size > 0 and self.bound.relative
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             own_n = self._own(value_n)
@@ -60,16 +65,17 @@ class Grid:
                 np.log(own_n, out=own_n)
             own_n /= self.step
             np.rint(own_n, out=own_n)
+            largest = max(-own_n.min(initial=0), own_n.max(initial=0))
+            if largest < LARGEST:  # which nothing is that is not a number
+                return own_n.astype(np.int64), np.ones(len(own_n), np.bool_), float(largest)
             has_n = np.abs(own_n) < LARGEST
-            if has_n.all():
-                return own_n.astype(np.int64), has_n
             own_n[~has_n] = 0
             index_n = own_n.astype(np.int64)
             if logarithmic:
                 zero_n = self._own(value_n) == 0
                 index_n[zero_n] = ZERO
                 has_n |= zero_n
-        return index_n, has_n
+        return index_n, has_n, float(np.abs(index_n).max(initial=0))
 
     def _own(self, value_n: NDArray[Any]) -> NDArray[np.float64]:
         """Return values in the variable's unit."""
@@ -80,18 +86,18 @@ class Grid:
 
     def to_held_index(self, value_n: NDArray[Any]) -> tuple[IntArray, BoolArray]:
         """Return the index of each value, and which values it gives back within the bound."""
-        index_n, held_n = self.to_index(value_n)
-        if not self._surely_holds(value_n.dtype, index_n):
+        index_n, held_n, largest = self._to_index(value_n)
+        if not self._surely_holds(value_n.dtype, largest):
             held_n &= self.holds(value_n, self.to_value(index_n, value_n.dtype))
         return index_n, held_n
 
-    def _surely_holds(self, dtype: np.dtype[Any], index_n: IntArray) -> bool:
-        """Tell whether what the grid leaves of the bound is enough for the rounding of all these values."""
-        if dtype not in (np.float32, np.float64) or not self.bound.size or not len(index_n):
+    def _surely_holds(self, dtype: np.dtype[Any], largest_index: float) -> bool:
+        """Tell whether what the grid leaves of the bound is enough for the rounding of all values up to an index."""
+        if dtype not in (np.float32, np.float64) or not self.bound.size:
             return False
         # On the way to the file's type doubles are rounded as well, and the logarithm's are multiplied by 80.
         rounding, rest = float(np.finfo(dtype).eps) / 2 + 1e-13, self.bound.size * (1 - MARGIN)
-        largest = (max(-int(index_n.min()), int(index_n.max())) + 1) * self.step
+        largest = (largest_index + 1) * self.step
         if self.bound.relative:
             return largest < LARGEST_LOGARITHM and rounding * (1 + self.bound.size) < rest
         return rounding * largest < rest

@@ -76,9 +76,12 @@ def residuals(
         index_n, good_n = grid.to_held_index(values[name])
         residual_n, guess = index_n, first_guess(name, grids, known)
         if guess:
-            # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
-            residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, index_n - guess.index_n))
-            good_n &= (index_of(name, grid, residual_n, guess) == index_n) & ~guess.unsure_n
+            residual_n = index_n - guess.index_n
+            if wrap_of(name, grid) or min(index_n.min(initial=0), residual_n.min(initial=0)) <= ZERO:
+                # A zero has no logarithm to compare with the guess: it stays what it is, and gets a bin of its own.
+                residual_n = np.where(index_n == ZERO, ZERO, _unwrapped(name, grid, residual_n))
+                good_n &= index_of(name, grid, residual_n, guess) == index_n
+            good_n &= ~guess.unsure_n
         yield name, residual_n, index_n, good_n
 
 

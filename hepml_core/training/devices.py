@@ -6,7 +6,6 @@ sets RANK and WORLD_SIZE itself). Every process runs the same program on its own
 
 from __future__ import annotations
 
-import ctypes
 import inspect
 import logging
 import os
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hepml_core.errors import DependencyError, SettingError, TrainingError
+from hepml_core.memory import memory_kept
 from hepml_core.training.config import Device, Precision
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ Batch = Mapping[str, Tensor]
 """Tensors of one step by name; the first axis of the first one is the event."""
 
 _BATCHES_AHEAD = 2
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Parameters of glibc's mallopt; their defaults are 128 KiB and 65536."""
 
 
 def open_fabric(device: Device, precision: Precision) -> Fabric:
@@ -133,7 +131,7 @@ def seeded(*numbers: int, device: torch.device | None = None) -> Iterator[None]:
 def tuned(device: torch.device) -> Iterator[None]:
     """Let cuDNN try its algorithms and keep the fastest, or a CPU's steps use the memory of the steps before."""
     if device.type == "cpu":
-        with _memory_kept():
+        with memory_kept():
             yield
         return
     before = torch.backends.cudnn.benchmark
@@ -142,27 +140,6 @@ def tuned(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
-
-
-@contextmanager
-def _memory_kept() -> Iterator[None]:
-    """Let the C library keep what is freed, until the end.
-
-    Else it gives each large tensor back to the system, which clears the memory of the next one: a tenth of a step of 3-D
-    convolutions. Only glibc can be told so; others do as they do.
-    """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallopt") or not hasattr(library, "malloc_trim"):
-        yield
-        return
-    library.mallopt(_M_MMAP_MAX, 0)
-    library.mallopt(_M_TRIM_THRESHOLD, -1)
-    try:
-        yield
-    finally:
-        library.mallopt(_M_MMAP_MAX, 65536)
-        library.mallopt(_M_TRIM_THRESHOLD, 128 << 10)
-        library.malloc_trim(0)
 
 
 def put_channels_last(model: nn.Module) -> None:

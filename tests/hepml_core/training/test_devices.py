@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import resource
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ import pytest
 import torch
 
 from hepml_core.errors import TrainingError
-from hepml_core.training.devices import Batch, Feed, seeded, tuned
+from hepml_core.training.devices import Batch, Feed, seeded
 from hepml_core.training.meters import Watch, check_loss_scale
 
 CPU = torch.device("cpu")
@@ -100,16 +98,3 @@ def test_a_loss_scale_that_fell_to_nothing_ends_the_fit() -> None:
     check_loss_scale({"scale": 1.0}, 1)
     with pytest.raises(TrainingError, match="bf16"):
         check_loss_scale({"scale": 2.0**-30}, 1)
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
-def test_steps_use_the_memory_of_the_steps_before_and_return_it_at_the_end() -> None:
-    def new_pages() -> int:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.ones(1 << 23)
-        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-    with tuned(CPU):
-        # What lies between the first ones, of whoever else works in this process, keeps them from being joined.
-        within = [new_pages() for _ in range(30)][-1]
-    assert 10 * within < min(new_pages(), new_pages())

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import platform
+import resource
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from hepml_core.memory import memory_kept
+from hepml_core.training.devices import tuned
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to keep memory")
+
+
+def new_pages(make: Callable[[], object]) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    make()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@glibc
+@pytest.mark.parametrize("steps", [False, True], ids=["alone", "while_training"])
+def test_arrays_use_the_memory_of_the_arrays_before_and_return_it_at_the_end(steps: bool) -> None:
+    def make() -> object:
+        return torch.ones(1 << 23) if steps else np.ones(1 << 22)
+
+    with tuned(torch.device("cpu")) if steps else memory_kept():
+        # What lies between the first ones, of whoever else works in this process, keeps them from being joined.
+        within = [new_pages(make) for _ in range(30)][-1]
+    assert 10 * within < min(new_pages(make), new_pages(make))
