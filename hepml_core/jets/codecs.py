@@ -147,8 +147,10 @@ class AutoencoderCodec:
         """See ``Codec``."""
         later_n, latents = is_later(count_e), self.reconstructor.network.latent
         step_z = np.frombuffer(parts[0], "<f4")
-        index_nz = np.stack([unpack_indices(part, later_n) for part in parts[1 : 1 + latents]], axis=1)
-        output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
+        latent_nz = np.empty((len(later_n), latents), np.float32)
+        for number, part in enumerate(parts[1 : 1 + latents]):
+            latent_nz[:, number] = unpack_indices(part, later_n) * step_z[number]
+        output_nf = self.reconstructor.decode(latent_nz)
         values: dict[str, NDArray[Any]] = {}
         indices: list[IntArray] = []
         for number, name in enumerate(self.reconstructor.variables):
@@ -163,7 +165,7 @@ class AutoencoderCodec:
                 index_n = _nearest(grid, output_nf[:, number]) + unpack_indices(content, later_n)
                 values[name] = grid.to_value(index_n, dtypes[name])
                 place_n = unpack_exceptions(exceptions, values[name])
-                indices.append(np.delete(index_n, place_n))
+                indices.append(np.delete(index_n, place_n) if len(place_n) else index_n)
         if parts[-1] != _checksum(indices):
             raise DataError(
                 "the model reconstructs other values here than where they were compressed, so the bounds would not hold: "
@@ -196,6 +198,8 @@ def _round(latent_nz: NDArray[np.float32], latent_step: float) -> tuple[IntArray
 def _nearest(grid: Grid, output_n: NDArray[np.floating]) -> IntArray:
     """Return the index nearest to each reconstruction; 0 for one that has none, such as a negative mass."""
     index_n, has_n = Grid(grid.name, grid.bound).to_index(output_n)
+    if has_n.all() and index_n.min(initial=0) > ZERO // 2:
+        return index_n
     return np.where(has_n & (index_n > ZERO // 2), index_n, 0)
 
 
@@ -210,7 +214,10 @@ def _unsure(grid: Grid, output_n: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _checksum(indices: Sequence[IntArray]) -> bytes:
     """Return a checksum of the indices of all variables, as both sides must find them; nothing without bounds."""
-    return crc32c(np.concatenate(indices).astype("<i8").tobytes()).to_bytes(4, "little") if indices else b""
+    found = 0
+    for index_n in indices:
+        found = crc32c(index_n.astype("<i8", copy=False).data, found)
+    return found.to_bytes(4, "little") if indices else b""
 
 
 def pack_exceptions(value_n: NDArray[Any], which_n: NDArray[np.bool_]) -> bytes:
