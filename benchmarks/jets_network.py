@@ -36,7 +36,7 @@ from hepml_core.memory import memory_kept
 from hepml_core.storage import open_folder
 
 ROUNDS = 9
-STAGE_ROUNDS = 5
+STAGE_ROUNDS = 3
 BARE_ROWS = (512, 1024, 2048, 8192, 65536)
 """Rows at once of the bare products; the fastest of two rounds each counts."""
 

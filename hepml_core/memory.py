@@ -6,8 +6,10 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Parameters of glibc's mallopt; their defaults are 128 KiB and 65536."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+"""Parameters of glibc's mallopt."""
+_LARGE = 32 << 20
+"""Of what is larger, glibc gives the memory back: its threshold rises up to this by itself, until one is set."""
 
 
 @contextmanager
@@ -28,5 +30,6 @@ def memory_kept() -> Iterator[None]:
         yield
     finally:
         library.mallopt(_M_MMAP_MAX, 65536)
-        library.mallopt(_M_TRIM_THRESHOLD, 128 << 10)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE)
         library.malloc_trim(0)
