@@ -131,6 +131,10 @@ class DensityCoder:
                 column.residual_n[some], column.index_n[some] = residual_n, index_n
             before_n = rank_n
         for column in columns:
+            if len(column.escaped_n):
+                raise DataError(
+                    f"the coded numbers are damaged: {len(column.escaped_n)} of {column.name} are left over"
+                )
             kept_n = ~column.bad_n
             value_n = self.grids[column.name].to_value(column.index_n, dtypes[column.name])
             values[column.name][order_n[kept_n]] = value_n[kept_n]

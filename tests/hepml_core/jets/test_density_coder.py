@@ -16,7 +16,7 @@ from hepml_core.jets.density import DensityNetwork, ExactNetwork, to_frequencies
 from hepml_core.jets.density_coder import DensityCoder, prepare, ranks
 from hepml_core.jets.density_fit import choose_alphabets, read_density
 from hepml_core.jets.grids import Grid
-from hepml_core.jets.packing import pack
+from hepml_core.jets.packing import pack, unpack
 from hepml_core.jets.root_files import energy_of
 from hepml_core.jets.variables import VARIABLES
 from tests.hepml_core.jets.coding import BOUNDS, Models, Values, assert_within, odd_jets
@@ -200,6 +200,9 @@ def test_damaged_content_is_told_or_gives_as_many_jets(models: Models) -> None:
         coder.decode([parts[0], b"p\1\2", *parts[2:]], count_e, dtypes)
     with pytest.raises(DataError, match="the escaped numbers of pt are cut"):
         coder.decode([parts[0], pack(np.empty(0, np.int64)), *parts[2:]], count_e, dtypes)
+    more = pack(np.append(unpack(parts[1], np.int64, None), [0, 0]))
+    with pytest.raises(DataError, match="2 of pt are left over"):
+        coder.decode([parts[0], more, *parts[2:]], count_e, dtypes)
     found = 0
     for place in range(0, len(parts[0]), 11):
         flipped = bytearray(parts[0])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from hepml_core.jets.bounds import Bound, bound_of
 from hepml_core.jets.grids import ZERO, Grid
-from hepml_core.jets.relations import LIKE, Guess, coding_order, first_guess, wrap_of
+from hepml_core.jets.relations import LIKE, Guess, coding_order, first_guess, residuals, wrap_of
 from hepml_core.jets.root_files import energy_of
 from hepml_core.jets.variables import SETS, VARIABLES
 
@@ -80,6 +80,27 @@ def test_what_nothing_tells_of_has_no_guess() -> None:
     known = {"pt": np.array([500, 600])}
     for name in ("eta", "m"):  # m is not on a logarithmic grid here, pt is
         assert first_guess(name, grids, known) is None
+
+
+@pytest.mark.parametrize(
+    ("pt", "mass", "expected"),
+    [
+        (500, 0.0, (ZERO, ZERO, True)),
+        (-5, 0.0, (ZERO, ZERO, True)),
+        (600, 1.0, (-600, 0, True)),
+        (-ZERO, 1.0, (ZERO, 0, False)),  # the difference is the number that means zero
+    ],
+    ids=["zero", "zero_of_a_soft_jet", "number", "like_zero"],
+)
+def test_a_zero_is_no_difference_and_no_difference_is_taken_for_a_zero(
+    pt: int, mass: float, expected: tuple[int, int, bool]
+) -> None:
+    known: dict[str, IntArray] = {}
+    coded = residuals(grids_of("pt", "m"), {"pt": np.ones(2), "m": np.full(2, mass)}, known)
+    next(coded)
+    known["pt"] = np.full(2, pt)
+    _, residual_n, index_n, good_n = next(coded)
+    assert list(zip(residual_n, index_n, good_n, strict=True)) == [expected] * 2
 
 
 def test_differences_of_angles_go_the_nearest_way_round() -> None:
