@@ -141,6 +141,8 @@ class LiveView(io.TextIOBase):
         elif progress:
             row.done, row.total = int(progress["done"]), int(progress["total"])
             row.note = f"{progress['rate']} {progress['unit']}/s, {progress['left']} s left{progress['note']}"
+            if self._live.is_started:  # a short stage may be over before the next picture is due
+                self._live.refresh()
         elif metric:
             row.metrics[metric["name"]] = metric["value"]
 

@@ -16,6 +16,8 @@ from hepml_core.event_images.organize import organize
 from hepml_core.storage import LocalFolder
 from tests.class_folders import bright_and_dark
 
+pytest.register_assert_rewrite("tests.kills")
+
 # The same cases in every run: a failure is that of a change, not of a day. HYPOTHESIS_PROFILE=default looks further.
 hypothesis.settings.register_profile("repeatable", derandomize=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

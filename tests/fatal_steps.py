@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,7 @@ def count_changes(steps: Any, fatal_step: int) -> Callable[[Callable[..., Any]],
 
         return make
 
+    tempfile.gettempdir()  # who asks first looks for a folder by writing to it, and libraries ask when they like
     for name in CHANGES:
         setattr(os, name, counted(getattr(os, name)))
     return counted

@@ -65,7 +65,8 @@ def run_on_a_terminal(folder: Path, *words: str, columns: int = 80) -> Ended:
     process = subprocess.Popen(
         command(*words),
         cwd=folder,
-        env=environment(TERM="xterm-256color", COLUMNS=""),
+        # Stages tell every step: how often a screen shows one must not hang on how fast the machine is.
+        env=environment(TERM="xterm-256color", COLUMNS="", **{INTERVAL_VARIABLE: "0"}),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

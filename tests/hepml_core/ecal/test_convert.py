@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from hepml_core.storage import LocalFolder
 from hepml_core.tfrecord import hash64
 from tests.class_folders import contents, manifest_of, shard_bytes
 from tests.ecal_shards import class_file, etas, make_shards, shower_images, toy_source, write_hdf5
-from tests.hepml_core.ecal import kills
+from tests.kills import assert_mends
 
 EVENTS = 60
 
@@ -300,25 +299,17 @@ def test_shards_may_lie_elsewhere(source: Path, shards: Path, tmp_path: Path) ->
     assert shard_bytes(root) == shard_bytes(shards)
 
 
-def check_kills(source: Path, shards: Path, tmp_path: Path, most: int) -> None:
-    settings = {"records_per_shard": 25}
-    steps = kills.run("convert", settings, {"source": source, "shards": tmp_path / "whole"})
-    assert steps > 15
-    assert contents(tmp_path / "whole") == contents(shards)
-    for step in sorted(set(np.linspace(1, steps, min(most, steps)).astype(int).tolist())):
-        folders = {"source": source, "shards": tmp_path / str(step)}
-        assert kills.run("convert", settings, folders, fatal_step=step) == -signal.SIGKILL
-        kills.run("convert", settings, folders)
-        assert (step, contents(tmp_path / str(step))) == (step, contents(shards))
+KILLED: dict[str, Any] = {"stage": "ecal.convert", "settings": {"records_per_shard": 25}, "output": "shards"}
 
 
 def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(source: Path, shards: Path, tmp_path: Path) -> None:
-    check_kills(source, shards, tmp_path, most=5)
+    assert_mends(**KILLED, inputs={"source": source}, scratch=tmp_path, moments=5)
+    assert contents(tmp_path / "whole") == contents(shards)
 
 
 @pytest.mark.slow
-def test_no_step_is_one_too_many(source: Path, shards: Path, tmp_path: Path) -> None:
-    check_kills(source, shards, tmp_path, most=1000)
+def test_no_step_is_one_too_many(source: Path, tmp_path: Path) -> None:
+    assert_mends(**KILLED, inputs={"source": source}, scratch=tmp_path, moments=1000)
 
 
 def test_files_of_the_generator_are_read_as_they_are(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import re
-import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ from tests.ecal_shards import (
     make_shards,
     shower_images,
 )
-from tests.hepml_core.ecal import kills
+from tests.kills import assert_mends
 
 QUICK = EvaluateConfig(replicas=20, device="cpu", movies=2, slices=3)
 FIGURES = {
@@ -444,25 +443,13 @@ def test_toys_go_all_the_way_and_evaluate_and_predict_agree(chain: Chain, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stage", "settings"),
-    [("evaluate", {"replicas": 10, "movies": 1, "device": "cpu"}), ("predict", {"device": "cpu"})],
-)
-def test_a_stage_that_is_killed_and_run_again_gives_the_bytes_of_one_that_was_not(
-    chain: Chain, tmp_path: Path, stage: str, settings: dict[str, Any]
-) -> None:
-    def folders(name: str) -> dict[str, Path]:
-        output = tmp_path / name
-        if stage == "predict":
-            return {"source": chain.toys, "model": chain.model, "predictions": output}
-        return {"dataset": chain.dataset, "model": chain.model, "report": output}
+def test_an_evaluation_that_is_killed_anywhere_ends_with_the_same_bytes(chain: Chain, tmp_path: Path) -> None:
+    settings = {"replicas": 10, "movies": 1, "device": "cpu"}
+    inputs = {"dataset": chain.dataset, "model": chain.model}
+    assert_mends("ecal.evaluate", settings, inputs, "report", tmp_path, moments=2, at_least=2)
 
-    def contents(name: str) -> dict[Path, bytes]:
-        found = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
-        return {path.relative_to(tmp_path / name): path.read_bytes() for path in found}
 
-    steps = kills.run(stage, settings, folders("whole"))
-    for step in (steps // 2, steps):
-        assert kills.run(stage, settings, folders(str(step)), fatal_step=step) == -signal.SIGKILL
-        kills.run(stage, settings, folders(str(step)))
-        assert (step, contents(str(step))) == (step, contents("whole"))
+@pytest.mark.slow
+def test_a_prediction_that_is_killed_anywhere_ends_with_the_same_bytes(chain: Chain, tmp_path: Path) -> None:
+    inputs = {"source": chain.toys, "model": chain.model}
+    assert_mends("ecal.predict", {"device": "cpu"}, inputs, "predictions", tmp_path, moments=3, at_least=2)

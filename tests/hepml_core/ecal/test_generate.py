@@ -1,8 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +13,11 @@ from hepml_core.ecal.toys import make_events
 from hepml_core.errors import FolderError, SettingError
 from hepml_core.storage import LocalFolder
 from hepml_core.toy_folders import RECORD
+from tests.class_folders import contents
+from tests.kills import assert_mends
 
 SMALL = GenerateConfig(events_per_class=90, events_per_file=50)
 ROOT = Path(__file__).parents[3]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {stat.name: (folder / stat.name).read_bytes() for stat in LocalFolder(folder).walk()}
 
 
 def test_each_class_has_its_files_with_images_labels_and_pseudorapidities(tmp_path: Path) -> None:
@@ -96,29 +89,12 @@ def test_a_full_file_does_not_depend_on_how_many_others_there_are(tmp_path: Path
 
 
 def test_a_killed_run_goes_on_to_the_same_bytes_as_one_that_was_not(tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from hepml_core.ecal.config import GenerateConfig\n"
-        "from hepml_core.ecal.generate import generate\n"
-        "from hepml_core.storage import open_folder\n"
-        "if __name__ == '__main__':\n"
-        "    generate(open_folder(sys.argv[1]), GenerateConfig(events_per_class=4000, events_per_file=100))\n"
-    )
-    script, killed = tmp_path / "program.py", tmp_path / "killed"
-    script.write_text(program)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([sys.executable, script, killed], env=environment, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while len([*killed.glob("[!.]*.hdf5")]) < 3 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    time.sleep(1)  # its children notice and end
-    whole = len(contents(killed)) - 1
-    assert 0 < whole < 80
-    config = GenerateConfig(events_per_class=4000, events_per_file=100)
-    assert generate(LocalFolder(killed), config) == {"events": 8000.0, "files": 80.0, "written": 80.0 - whole}
-    generate(LocalFolder(tmp_path / "unkilled"), config)
-    assert contents(killed) == contents(tmp_path / "unkilled")
+    settings = {"events_per_class": 400, "events_per_file": 20}
+    runs = assert_mends("ecal.generate", settings, {}, "source", tmp_path, moments=3)
+    for run in runs:
+        assert run.metrics == {"events": 800.0, "files": 40.0, "written": 41.0 - len(run.found | {RECORD})}
+        assert run.kept == run.found
+    assert 0 < runs[1].metrics["written"] < 40
 
 
 def test_a_finished_run_writes_nothing_again_and_an_empty_file_is_made_again(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from hepml_core.ecal.hits import Hits, hits_of_images
 from hepml_core.ecal.normalize import STATISTICS, normalize, origin_of
 from hepml_core.errors import DataError, FolderError, HepmlError
 from hepml_core.storage import LocalFolder
-from tests.class_folders import contents
 from tests.ecal_shards import (
     class_file,
     events_of,
@@ -31,7 +29,7 @@ from tests.ecal_shards import (
     shower_images,
     write_hdf5,
 )
-from tests.hepml_core.ecal import kills
+from tests.kills import assert_mends
 
 ORIGINS: tuple[TimeOrigin, ...] = ("trigger", "seed", "energy_weighted")
 
@@ -167,12 +165,7 @@ def test_a_folder_of_another_stage_and_other_settings_are_refused(dataset: Path,
 
 
 def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
-    steps = kills.run("normalize", {}, {"dataset": dataset, "statistics": tmp_path / "whole"})
-    for step in np.linspace(1, steps, 3).astype(int).tolist():
-        folders = {"dataset": dataset, "statistics": tmp_path / str(step)}
-        assert kills.run("normalize", {}, folders, fatal_step=step) == -signal.SIGKILL
-        kills.run("normalize", {}, folders)
-        assert (step, contents(tmp_path / str(step))) == (step, contents(tmp_path / "whole"))
+    assert_mends("ecal.normalize", {}, {"dataset": dataset}, "statistics", tmp_path, moments=3, at_least=3)
 
 
 @pytest.mark.parametrize("settings", [{"log_energy": 0}, {"max_samples": -1}, {"energy": "sqrt"}, {"time": "bunch"}])

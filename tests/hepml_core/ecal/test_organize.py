@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from hepml_core.storage import LocalFolder
 from hepml_core.tfrecord import read_records
 from tests.class_folders import contents, manifest_of, shard_bytes
 from tests.ecal_shards import class_file, events_of, make_shards, shower_images, toy_source, write_hdf5
-from tests.hepml_core.ecal import kills
+from tests.kills import assert_mends
 
 EVENTS = 80
 
@@ -194,15 +193,8 @@ def test_a_second_run_does_nothing_and_other_settings_are_refused(shards: Path, 
 
 def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(shards: Path, tmp_path: Path) -> None:
     settings = {"exact": True, "records_per_shard": 16}
-    expected = tmp_path / "whole"
-    steps = kills.run("organize", settings, {"shards": shards, "dataset": expected})
-    assert steps > 15
-    for step in np.linspace(1, steps, 5).astype(int).tolist():
-        folders = {"shards": shards, "dataset": tmp_path / str(step)}
-        assert kills.run("organize", settings, folders, fatal_step=step) == -signal.SIGKILL
-        kills.run("organize", settings, folders)
-        assert (step, contents(tmp_path / str(step))) == (step, contents(expected))
-    assert len(shard_bytes(expected)) > 8
+    assert_mends("ecal.organize", settings, {"shards": shards}, "dataset", tmp_path, moments=5)
+    assert len(shard_bytes(tmp_path / "whole")) > 8
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,13 +13,10 @@ from hepml_core.event_images.displays import draw_display
 from hepml_core.event_images.generate import generate
 from hepml_core.storage import LocalFolder
 from hepml_core.toy_folders import RECORD
+from tests.class_folders import contents
 
 SMALL = GenerateConfig(classes=("jpsi", "qcd"), events_per_class=4, image_size=60)
 ROOT = Path(__file__).parents[3]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {stat.name: (folder / stat.name).read_bytes() for stat in LocalFolder(folder).walk()}
 
 
 def test_pictures_lie_in_a_folder_for_each_class_and_nothing_else_looks_like_one(tmp_path: Path) -> None:
@@ -59,32 +51,14 @@ def test_another_seed_gives_other_pictures(tmp_path: Path) -> None:
     assert all(first[name] != second[name] for name in first)
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes_as_one_that_was_not(tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from hepml_core.event_images.config import GenerateConfig\n"
-        "from hepml_core.event_images.generate import generate\n"
-        "from hepml_core.storage import open_folder\n"
-        "if __name__ == '__main__':\n"
-        "    config = GenerateConfig(classes=('higgs', 'qcd'), events_per_class=60, image_size=60)\n"
-        "    generate(open_folder(sys.argv[1]), config)\n"
-    )
-    script, killed = tmp_path / "program.py", tmp_path / "killed"
-    script.write_text(program)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([sys.executable, script, killed], env=environment, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while len([*killed.glob("*/*.png")]) < 3 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    time.sleep(1)  # its children notice and end
-    config = GenerateConfig(classes=("higgs", "qcd"), events_per_class=60, image_size=60)
-    whole = contents(killed)
-    assert 3 < len(whole) < 121
-    metrics = generate(LocalFolder(killed), config)
-    assert metrics == {"pictures": 120.0, "drawn": 121.0 - len(whole)}
-    generate(LocalFolder(tmp_path / "unkilled"), config)
-    assert contents(killed) == contents(tmp_path / "unkilled")
+def test_pictures_that_are_missing_are_drawn_and_no_others(tmp_path: Path) -> None:
+    generate(LocalFolder(tmp_path), SMALL)
+    expected = contents(tmp_path)
+    (tmp_path / "qcd/qcd_000001.png").unlink()
+    before = (tmp_path / "qcd/qcd_000002.png").stat().st_mtime_ns
+    assert generate(LocalFolder(tmp_path), SMALL) == {"pictures": 8.0, "drawn": 1.0}
+    assert contents(tmp_path) == expected
+    assert (tmp_path / "qcd/qcd_000002.png").stat().st_mtime_ns == before
 
 
 def test_a_finished_run_draws_nothing_again(tmp_path: Path) -> None:

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +17,7 @@ from hepml_core.jets.compress import compress
 from hepml_core.jets.config import CompressConfig
 from hepml_core.jets.root_files import energy_of
 from hepml_core.storage import LocalFolder
+from tests.class_folders import contents
 from tests.hepml_core.jets.coding import (
     BOUNDS,
     FINE,
@@ -34,6 +30,7 @@ from tests.hepml_core.jets.coding import (
     round_trip,
 )
 from tests.hepml_core.jets.jet_files import COUNTS, XAOD, flat, four_vectors, identity, rntuple, write_tree, xaod
+from tests.kills import assert_mends
 
 CODECS = ["columns", "density", "autoencoder"]
 COLUMNS = CompressConfig(codec="columns")
@@ -311,27 +308,13 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(tmp_path: Path) -> None:
     for number in range(4):
-        xaod(tmp_path / "source" / f"jets_{number}.root", four_vectors(15_000, number), (3,) * 5000)
-    clean, killed = tmp_path / "clean", tmp_path / "killed"
-    settings: dict[str, Any] = {"codec": "columns", "events_per_block": 100}
-    compress(LocalFolder(tmp_path / "source"), LocalFolder(clean), CompressConfig(**settings))
-    words = ["compress", "jets", "--source", str(tmp_path / "source"), "--out", str(killed)]
-    command = [sys.executable, "-m", "hepml_core", *words, *(f"{name}={value}" for name, value in settings.items())]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True) as process:
-        until = time.monotonic() + 60
-        while not (killed / ".unfinished/jets_1.hepml.json").exists() and time.monotonic() < until:
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    assert not (killed / "manifest.json").exists()
-    first = (killed / "jets_0.hepml").stat().st_mtime_ns
-    compress(LocalFolder(tmp_path / "source"), LocalFolder(killed), CompressConfig(**settings))
-    assert (killed / "jets_0.hepml").stat().st_mtime_ns == first  # what was whole was not made again
-    names = sorted(path.name for path in clean.iterdir())
-    assert len(names) == 5
-    for name in names:
-        assert (killed / name).read_bytes() == (clean / name).read_bytes()
+        xaod(tmp_path / "source" / f"jets_{number}.root", four_vectors(60, number), (3,) * 20)
+    settings = {"codec": "columns", "events_per_block": 5}
+    runs = assert_mends("jets.compress", settings, {"source": tmp_path / "source"}, "archive", tmp_path, moments=4)
+    for run in runs[:-1]:
+        assert "manifest.json" not in run.found
+    assert "jets_0.hepml" in runs[2].kept, "what was whole is not made again"
+    assert len(contents(tmp_path / "whole")) == 5
 
 
 REAL = {

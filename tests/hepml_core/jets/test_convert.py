@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ from hepml_core.storage import LocalFolder
 from hepml_core.tables import read_table
 from tests.class_folders import contents
 from tests.hepml_core.jets.jet_files import COUNTS, CSV_LINES, csv, flat, four_vectors, xaod
+from tests.kills import assert_mends
 
 ROOT = Path(__file__).parents[3]
 
@@ -169,31 +166,6 @@ def test_a_second_run_does_nothing_and_another_source_is_refused(csv_source: Pat
     assert contents(shards) == before
 
 
-KILLER = """
-import os, signal, sys
-from pathlib import Path
-from hepml_core import parallel
-from hepml_core.jets.config import ConvertConfig
-from hepml_core.jets.convert import convert
-from hepml_core.storage import LocalFolder
-
-source, shards, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-parallel.cores = lambda: 1
-replace, steps = os.replace, 0
-
-def counted(*arguments, **options):
-    global steps
-    steps += 1
-    if steps == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(*arguments, **options)
-
-os.replace = counted
-convert(LocalFolder(source), LocalFolder(shards), ConvertConfig(rows_per_shard=2, on_bad_input="skip"))
-print(steps)
-"""
-
-
 @pytest.mark.parametrize("kind", ["csv", "root"])
 def test_a_killed_run_ends_with_the_same_bytes_when_it_is_run_again(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
@@ -204,22 +176,8 @@ def test_a_killed_run_ends_with_the_same_bytes_when_it_is_run_again(tmp_path: Pa
             values = four_vectors(sum(COUNTS))
             values["pt"][4] = np.nan
             xaod(source / f"{name}.root", values)
-
-    def attempt(name: str, fatal: int) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", KILLER, str(source), str(tmp_path / name), str(fatal)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        return subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-
-    whole = attempt("whole", 0)
-    assert whole.returncode == 0, whole.stderr
-    steps = int(whole.stdout.split()[-1])
-    expected = contents(tmp_path / "whole")
-    assert len(expected) > 4
-    for fatal in (steps // 2, steps):
-        shards = tmp_path / f"killed before {fatal}"
-        assert attempt(shards.name, fatal).returncode == -signal.SIGKILL
-        run(source, shards, rows_per_shard=2, on_bad_input="skip")
-        assert contents(shards) == expected, fatal
+    settings = {"rows_per_shard": 2, "on_bad_input": "skip"}
+    assert_mends("jets.convert", settings, {"source": source}, "shards", tmp_path, moments=3)
 
 
 def test_shards_that_are_whole_are_not_made_again(

@@ -23,6 +23,7 @@ from hepml_core.jets.packing import pack
 from hepml_core.storage import LocalFolder
 from tests.hepml_core.jets.coding import BOUNDS, FOUR, Models, assert_within, read_tree, round_trip
 from tests.hepml_core.jets.jet_files import flat, four_vectors, xaod
+from tests.kills import assert_mends
 
 COUNTS = (3, 0, 2, 1, 0, 4, 2, 2, 1, 3)
 CODECS = ["columns", "density", "autoencoder"]
@@ -236,3 +237,13 @@ def test_the_header_of_an_archive_is_text_that_can_be_read(models: Models, tmp_p
         "factor": 1e-3,
         "bound": {"size": 1e-3, "relative": True},
     }
+
+
+def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(models: Models, tmp_path: Path) -> None:
+    for name in "ab":
+        xaod(tmp_path / f"source/{name}.root", four_vectors(sum(COUNTS)), COUNTS)
+    model = models.of("density")
+    assert model is not None
+    compress(LocalFolder(tmp_path / "source"), LocalFolder(tmp_path / "archive"), CompressConfig(device="cpu"), model)
+    inputs = {"archive": tmp_path / "archive", "model": model.path}
+    assert_mends("jets.decompress", {"device": "cpu"}, inputs, "restored", tmp_path, moments=3)

@@ -19,15 +19,18 @@ from hepml_core.artifacts import Manifest, Output, read_manifest
 from hepml_core.config import build_config
 from hepml_core.errors import DataError, FolderError, HepmlError
 from hepml_core.jets import evaluate as module
-from hepml_core.jets.config import EvaluateConfig, OrganizeConfig, TrainConfig
+from hepml_core.jets.config import EvaluateConfig, NormalizeConfig, OrganizeConfig, TrainConfig
 from hepml_core.jets.evaluate import evaluate
 from hepml_core.jets.inference import Reconstruction
+from hepml_core.jets.normalize import normalize
 from hepml_core.jets.organize import organize
 from hepml_core.jets.residuals import Values
+from hepml_core.jets.train import train
 from hepml_core.storage import Folder, LocalFolder
 from hepml_core.training.history import write_history
 from tests.class_folders import contents, png
 from tests.jet_shards import jets, make_shards, rows_of, whole_events
+from tests.kills import assert_mends
 
 EVENTS = 200
 FOUR = ["E", "pt", "eta", "phi"]
@@ -304,3 +307,23 @@ def test_another_dataset_of_the_same_variables_is_warned_of(
 def test_nonsense_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(HepmlError, match=next(iter(settings))):
         build_config(EvaluateConfig, settings)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_anywhere_ends_with_the_same_numbers_and_figures(
+    dataset: LocalFolder, tmp_path: Path
+) -> None:
+    statistics, model = LocalFolder(tmp_path / "statistics"), LocalFolder(tmp_path / "model")
+    normalize(dataset, statistics, NormalizeConfig())
+    train(dataset, statistics, model, TrainConfig(nodes=(4, 8, 3, 8, 4), epochs=1, device="cpu"))
+
+    def look(report: Path) -> tuple[dict[str, float], dict[str, bytes]]:
+        metrics = json.loads((report / "metrics.json").read_text())
+        pictures = {name: picture for name, picture in contents(report).items() if name.endswith(".png")}
+        return {name: value for name, value in metrics.items() if "_us_" not in name}, pictures
+
+    inputs = {"dataset": dataset.path, "model": model.path}
+    assert_mends("jets.evaluate", {"device": "cpu"}, inputs, "report", tmp_path, moments=2, look=look)
+    metrics, pictures = look(tmp_path / "whole")
+    assert len(pictures) > 5
+    assert "sigma_pt" in metrics

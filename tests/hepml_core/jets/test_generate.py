@@ -1,8 +1,3 @@
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +17,12 @@ from hepml_core.jets.toys import make_events
 from hepml_core.jets.variables import MASSLESS, SETS, VARIABLES
 from hepml_core.storage import LocalFolder
 from hepml_core.toy_folders import RECORD
+from tests.class_folders import contents
+from tests.kills import assert_mends
 
 SMALL = GenerateConfig(events=90, events_per_file=20)
 ROOT = Path(__file__).parents[3]
 FORMATS: tuple[Any, ...] = ("phenoml_csv", "darkmachines_csv", "xaod_root", "flat_root")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {stat.name: (folder / stat.name).read_bytes() for stat in LocalFolder(folder).walk()}
 
 
 def read_text(path: Path) -> Events:
@@ -147,34 +140,14 @@ def test_a_full_file_does_not_depend_on_how_many_others_there_are(tmp_path: Path
     assert few["ttbar_000.csv"] == many["ttbar_000.csv"]
 
 
-@pytest.mark.parametrize(("form", "files"), [("phenoml_csv", 60), ("xaod_root", 12)])
-def test_a_killed_run_goes_on_to_the_same_bytes_as_one_that_was_not(form: Any, files: int, tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from hepml_core.jets.config import GenerateConfig\n"
-        "from hepml_core.jets.generate import generate\n"
-        "from hepml_core.storage import open_folder\n"
-        "if __name__ == '__main__':\n"
-        "    config = GenerateConfig(events=int(sys.argv[3]), events_per_file=50, format=sys.argv[2])\n"
-        "    generate(open_folder(sys.argv[1]), config)\n"
-    )
-    script, killed = tmp_path / "program.py", tmp_path / "killed"
-    script.write_text(program)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, script, killed, form, str(50 * files)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while len([*killed.glob("[!.]*_*.*")]) < 3 and time.monotonic() < deadline:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-    time.sleep(1)  # its children notice and end
-    whole = len(contents(killed)) - 1
-    assert 0 < whole < files
-    config = GenerateConfig(events=50 * files, events_per_file=50, format=form)
-    metrics = generate(LocalFolder(killed), config)
-    assert metrics == {"events": 50.0 * files, "files": float(files), "written": float(files - whole)}
-    generate(LocalFolder(tmp_path / "unkilled"), config)
-    assert contents(killed) == contents(tmp_path / "unkilled")
+@pytest.mark.parametrize("form", ["phenoml_csv", "xaod_root"])
+def test_a_killed_run_goes_on_to_the_same_bytes_as_one_that_was_not(form: Any, tmp_path: Path) -> None:
+    settings = {"events": 600, "events_per_file": 50, "format": form}
+    runs = assert_mends("jets.generate", settings, {}, "source", tmp_path, moments=3)
+    for run in runs:
+        assert run.metrics == {"events": 600.0, "files": 12.0, "written": 13.0 - len(run.found | {RECORD})}
+        assert run.kept == run.found
+    assert 0 < runs[1].metrics["written"] < 12
 
 
 def test_a_finished_run_writes_nothing_again_and_an_empty_file_is_made_again(tmp_path: Path) -> None:

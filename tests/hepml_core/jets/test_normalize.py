@@ -22,6 +22,7 @@ from hepml_core.jets.scalers import Scaler
 from hepml_core.storage import LocalFolder
 from tests.class_folders import contents
 from tests.jet_shards import FOUR, Columns, jets, make_shards, rows_of, whole_events
+from tests.kills import assert_mends
 
 METHODS = ("standard", "log", "custom", "quantile")
 
@@ -200,3 +201,7 @@ def test_changed_statistics_are_refused(dataset: Path, tmp_path: Path) -> None:
 def test_statistics_that_are_missing_are_named(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"statistics.json is missing"):
         read_scaler(LocalFolder(tmp_path))
+
+
+def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(dataset: Path, tmp_path: Path) -> None:
+    assert_mends("jets.normalize", {}, {"dataset": dataset}, "statistics", tmp_path, moments=3, at_least=3)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from hepml_core.storage import LocalFolder
 from hepml_core.tables import read_table
 from tests.class_folders import contents
 from tests.jet_shards import OBJECTS, PROCESSES, Columns, jets, make_shards, row_set, rows_of, whole_events
+from tests.kills import assert_mends
 
 EVENTS = 300
 NAMES = ("event", "event_number", "position", "process", "object", "E", "pt", "eta", "phi")
@@ -261,40 +258,14 @@ def test_a_process_that_the_manifest_does_not_list_is_refused(sample: Columns, t
         run(shards, tmp_path / "dataset")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from hepml_core.jets.config import OrganizeConfig
-from hepml_core.jets.organize import organize
-from hepml_core.storage import LocalFolder
-
-left = [int(sys.argv[3])]
-rename = os.replace
-def replace(*names, **options):
-    if not left[0]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    left[0] -= 1
-    return rename(*names, **options)
-os.replace = replace
-organize(LocalFolder(Path(sys.argv[1])), LocalFolder(Path(sys.argv[2])), OrganizeConfig(rows_per_shard=300))
-"""
-
-
 def test_a_run_that_was_killed_and_is_run_again_gives_the_same_bytes(shards: Path, tmp_path: Path) -> None:
-    run(shards, tmp_path / "unkilled", rows_per_shard=300)
-    expected = contents(tmp_path / "unkilled")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    for steps in (1, 4, 9):
-        dataset = tmp_path / str(steps)
-        command = [sys.executable, "-c", KILLED, str(shards), str(dataset), str(steps)]
-        assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
-        assert not (dataset / "manifest.json").exists()
-        before = {path.name: path.stat().st_mtime_ns for path in dataset.glob("*.parquet")}
-        run(shards, dataset, rows_per_shard=300)
-        assert contents(dataset) == expected
-        kept = [name for name, time in before.items() if (dataset / name).stat().st_mtime_ns == time]
-        assert len(kept) >= len(before) - 1, "only the shard without a receipt is made again"
-        assert (len(kept) > 0) == (steps > 2)
+    settings = {"rows_per_shard": 300}
+    runs = assert_mends("jets.organize", settings, {"shards": shards}, "dataset", tmp_path, moments=4)
+    for run in runs[:-1]:
+        assert "manifest.json" not in run.found
+        found, kept = ({name for name in names if name.endswith(".parquet")} for names in (run.found, run.kept))
+        assert len(kept) >= len(found) - 1, "only the shard without a receipt is made again"
+    assert kept
 
 
 def test_a_finished_folder_is_left_alone_and_another_plan_refused(shards: Path, tmp_path: Path) -> None:

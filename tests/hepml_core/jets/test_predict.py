@@ -19,6 +19,7 @@ from hepml_core.jets.predict import predict
 from hepml_core.storage import LocalFolder
 from tests.hepml_core.jets.coding import FOUR, Models, Values, read_tree
 from tests.hepml_core.jets.jet_files import COUNTS, csv, flat, four_vectors, identity, write_tree, xaod
+from tests.kills import assert_mends
 
 CPU = PredictConfig(device="cpu")
 
@@ -168,3 +169,10 @@ def test_files_that_are_there_are_not_made_again(models: Models, tmp_path: Path)
     assert list(before) == ["a.root", "deep/b.root", "manifest.json"]
     assert predict(*folders, CPU) == first
     assert {one.name: (tmp_path / "out" / one.name).stat().st_mtime_ns for one in folders[2].walk()} == before
+
+
+def test_a_run_that_is_killed_anywhere_ends_with_the_same_bytes(models: Models, tmp_path: Path) -> None:
+    for name in "ab":
+        xaod(tmp_path / f"source/{name}.root")
+    inputs = {"source": tmp_path / "source", "model": models.autoencoder.path}
+    assert_mends("jets.predict", {"device": "cpu"}, inputs, "predictions", tmp_path, moments=3)

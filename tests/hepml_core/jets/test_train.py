@@ -20,7 +20,9 @@ from hepml_core.jets.organize import organize
 from hepml_core.jets.rows import read_values
 from hepml_core.jets.train import train
 from hepml_core.storage import LocalFolder
+from hepml_core.training.history import read_history
 from tests.jet_shards import jets, make_shards, whole_events
+from tests.kills import assert_mends
 
 QUICK = {"nodes": "4,8,3,8,4", "epochs": 2, "batch_size": 128, "device": "cpu"}
 
@@ -154,3 +156,15 @@ def test_areas_are_reconstructed_to_values_that_occur(tmp_path: Path) -> None:
     weights = (tmp_path / "model/model.safetensors").read_bytes()
     header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
     assert json.loads(header["__metadata__"]["jets"])["variables"] == names
+
+
+def weights_and_losses(model: Path) -> tuple[bytes, list[Any]]:
+    rows = read_history(LocalFolder(model))
+    return (model / "model.safetensors").read_bytes(), [(row["epoch"], row["valid_loss"]) for row in rows]
+
+
+def test_a_fit_killed_anywhere_ends_with_the_same_weights(
+    prepared: tuple[LocalFolder, LocalFolder], tmp_path: Path
+) -> None:
+    inputs = {"dataset": prepared[0].path, "statistics": prepared[1].path}
+    assert_mends("jets.train", QUICK, inputs, "model", tmp_path, moments=4, look=weights_and_losses)

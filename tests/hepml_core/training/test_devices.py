@@ -28,9 +28,8 @@ def test_seeds_give_the_same_numbers_and_leave_the_global_state() -> None:
     assert torch.equal(before, torch.get_rng_state())
 
 
-def numbers(count: int, seconds: float = 0.0) -> Iterator[Batch]:
+def numbers(count: int) -> Iterator[Batch]:
     for number in range(count):
-        time.sleep(seconds)
         yield {"number": torch.tensor([number])}
 
 
@@ -39,12 +38,28 @@ def test_a_feed_keeps_the_order_and_loses_nothing() -> None:
 
 
 def test_batches_are_drawn_while_the_device_computes() -> None:
-    feed = Feed(numbers(10, 0.02), CPU)
+    drawn = threading.Semaphore(0)
+
+    def announced() -> Iterator[Batch]:
+        for batch in numbers(10):
+            drawn.release()
+            yield batch
+
+    for number, _ in enumerate(Feed(announced(), CPU)):
+        if number == 0:
+            assert all(drawn.acquire(timeout=30) for _ in range(2)), "this batch, and the next one"
+
+
+def test_only_the_wait_for_data_counts_as_waiting() -> None:
+    def late() -> Iterator[Batch]:
+        time.sleep(0.2)
+        yield from numbers(2)
+
+    feed = Feed(late(), CPU)
     start = time.perf_counter()
     for _ in feed:
-        time.sleep(0.02)
-    assert time.perf_counter() - start < 0.38
-    assert feed.waited < 0.2
+        time.sleep(0.2)
+    assert 0.15 < feed.waited < time.perf_counter() - start - 0.3
 
 
 def test_a_failure_while_drawing_reaches_the_loop() -> None:
