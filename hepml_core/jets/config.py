@@ -198,9 +198,10 @@ class TrainConfig(FitConfig):
     """autoencoder: fewer numbers, from which the variables are reconstructed. density: the probability of each variable
     given those before it, by which compress codes values within their bounds in the fewest bytes."""
 
-    network: str = "AE_bn_LeakyReLU"
-    """Kind of autoencoder, whose widths are nodes (AE_basic, AE_LeakyReLU, AE_bn, AE_bn_LeakyReLU), or a named network
-    of fixed widths (AE_3D_200, AE_big …)."""
+    network: str = "AE_principal"
+    """Kind of autoencoder, whose widths are nodes: principal components and what layers add to them (AE_principal), or
+    the kinds of the original studies (AE_basic, AE_LeakyReLU, AE_bn, AE_bn_LeakyReLU); or a named network of fixed
+    widths (AE_3D_200, AE_big …)."""
 
     nodes: tuple[int, ...] = (4, 400, 400, 200, 3, 200, 400, 400, 4)
     """Widths of all layers, an odd number of them, the latent one in the middle; empty means D-400-400-200-D//2-200-400-

@@ -13,13 +13,17 @@ from hepml_core.errors import SettingError, UnknownNameError
 Block = Callable[[int], list[nn.Module]]
 """Makes the layers that follow a linear one of the given width."""
 
+PRINCIPAL = "AE_principal"
+"""Kind whose two halves are principal components and what layers like those of AE_bn_LeakyReLU add to them."""
+
 FREE: dict[str, Block] = {
     "AE_basic": lambda _: [nn.Tanh()],
     "AE_LeakyReLU": lambda _: [nn.LeakyReLU(0.01)],
     "AE_bn": lambda width: [nn.BatchNorm1d(width), nn.Tanh()],
     "AE_bn_LeakyReLU": lambda width: [nn.LeakyReLU(0.01), nn.BatchNorm1d(width)],
+    PRINCIPAL: lambda width: [nn.LeakyReLU(0.01), nn.BatchNorm1d(width)],
 }
-"""Kinds of any widths: what follows each linear layer, the latent one included, the last one excluded."""
+"""Kinds of any widths: what follows each linear layer, the last one excluded, and the latent one but for PRINCIPAL."""
 
 FIXED: dict[str, tuple[int, ...]] = {
     "AE_3D_100": (100, 100, 50, 3, 50, 100, 100),
@@ -42,17 +46,31 @@ FIXED: dict[str, tuple[int, ...]] = {
 """Hidden widths of the networks whose latent numbers are linear; the first activation of the decoder follows them."""
 
 
+MOST_ROWS = 1 << 20
+"""Rows that principal components are found from; more would not move them."""
+
+
 class Autoencoder(nn.Module):
     """Fewer numbers than went in, and back.
 
     Attributes:
         nodes: Widths of all layers, the latent one in the middle.
+        linear_encoder, linear_decoder: What encoder and decoder add their numbers to, if anything.
     """
 
-    def __init__(self, nodes: Sequence[int], encoder: nn.Sequential, decoder: nn.Sequential) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[int],
+        encoder: nn.Sequential,
+        decoder: nn.Sequential,
+        linear: tuple[nn.Linear, nn.Linear] | None = None,
+    ) -> None:
         super().__init__()
         self.nodes = tuple(nodes)
         self.encoder, self.decoder = encoder, decoder
+        self.linear_encoder: nn.Linear | None
+        self.linear_decoder: nn.Linear | None
+        self.linear_encoder, self.linear_decoder = linear or (None, None)
 
     @property
     def latent(self) -> int:
@@ -62,12 +80,12 @@ class Autoencoder(nn.Module):
     def encode(self, scaled_nf: Tensor) -> Tensor:
         """Return the latent variables (n, z)."""
         latent_nz: Tensor = self.encoder(scaled_nf)
-        return latent_nz
+        return latent_nz if self.linear_encoder is None else self.linear_encoder(scaled_nf) + latent_nz
 
     def decode(self, latent_nz: Tensor) -> Tensor:
         """Return the reconstruction (n, f)."""
         output_nf: Tensor = self.decoder(latent_nz)
-        return output_nf
+        return output_nf if self.linear_decoder is None else self.linear_decoder(latent_nz) + output_nf
 
     def forward(self, scaled_nf: Tensor) -> Tensor:
         """Encode and decode."""
@@ -89,11 +107,11 @@ def build_autoencoder(
         features: Numbers in and out.
         nodes: Widths of a network of FREE, from input to output; empty means D-400-400-200-D//2-200-400-400-D.
         dropout: Share of each hidden layer's numbers that is left out while training, for networks with it.
-        last_bias: Whether the last layer has a bias.
+        last_bias: Whether the last layer has a bias; the means of principal components need one.
 
     Raises:
         UnknownNameError: There is no such network.
-        SettingError: The widths do not begin and end with ``features``, or the dropout does not fit.
+        SettingError: The widths do not begin and end with ``features``, or the dropout or the bias does not fit.
     """
     if network in FIXED:
         return _build_fixed(network, features, dropout, last_bias)
@@ -105,13 +123,50 @@ def build_autoencoder(
     if widths[0] != features or widths[-1] != features:
         fitting = ",".join(map(str, (features, *widths[1:-1], features)))
         raise SettingError(f"the rows have {features} features, nodes begin with {widths[0]}: give nodes={fitting}")
+    if network == PRINCIPAL and not last_bias:
+        raise SettingError(f"{network} has a bias in its last layer, the mean of the rows: leave last_bias out")
     middle = len(widths) // 2
     layers: list[list[nn.Module]] = [[], []]
     for link, (a, b) in enumerate(pairwise(widths)):
         last = link == len(widths) - 2
-        layers[link >= middle] += [nn.Linear(a, b, bias=last_bias or not last), *([] if last else FREE[network](b))]
+        plain = last or (network == PRINCIPAL and link == middle - 1)
+        layers[link >= middle] += [nn.Linear(a, b, bias=last_bias or not last), *([] if plain else FREE[network](b))]
     encoder, decoder = (nn.Sequential(*part) for part in layers)
-    return Autoencoder(widths, encoder, decoder)
+    if network != PRINCIPAL:
+        return Autoencoder(widths, encoder, decoder)
+    latent = widths[middle]
+    return Autoencoder(widths, encoder, decoder, (nn.Linear(features, latent), nn.Linear(latent, features)))
+
+
+def start_from_components(model: Autoencoder, scaled_nf: Tensor) -> float:
+    """Make a network of PRINCIPAL the principal components of rows (n, f), to which its layers add nothing yet.
+
+    Latent variables have mean zero and spread one then. The best linear map (Pearson, Phil. Mag. 2 (1901) 559) is a good
+    start: where latent variables are many, it alone comes closer than networks do that long fits made of random weights.
+
+    Returns:
+        The mean squared error of these rows.
+    """
+    into, back = model.linear_encoder, model.linear_decoder
+    assert into is not None
+    assert back is not None
+    some_nf = scaled_nf[:: 1 + len(scaled_nf) // MOST_ROWS].double()
+    mean_f = some_nf.mean(0)
+    away_nf = some_nf - mean_f
+    variance_f, axis_ff = torch.linalg.eigh(away_nf.T @ away_nf / len(away_nf))
+    count = min(model.latent, len(mean_f))
+    variance_z, axis_zf = variance_f.flip(0)[:count], axis_ff.T.flip(0)[:count]
+    # Directions without spread hold nothing; any scale will do.
+    spread_z = torch.where(variance_z > 1e-12 * variance_z[0], variance_z, 1.0).sqrt()
+    with torch.no_grad():
+        for layer in (into, back, model.encoder[-1], model.decoder[-1]):
+            for parameter in layer.parameters():
+                parameter.zero_()
+        into.weight[:count] = axis_zf / spread_z[:, None]
+        into.bias[:count] = -(axis_zf @ mean_f) / spread_z
+        back.weight[:, :count] = axis_zf.T * spread_z
+        back.bias.copy_(mean_f)
+    return float(variance_f.sum() - variance_z.sum()) / len(mean_f)
 
 
 def _build_fixed(network: str, features: int, dropout: Sequence[float], last_bias: bool) -> Autoencoder:
@@ -148,7 +203,9 @@ def fold_normalization(model: Autoencoder) -> Autoencoder:
     if isinstance(parts[0][-1], nn.BatchNorm1d) and isinstance(parts[1][0], nn.Linear):
         scale, shift = _affine(parts[0][-1])
         parts[0] = [*parts[0][:-1], _Affine(scale, shift)]
-    return Autoencoder(model.nodes, *(nn.Sequential(*part) for part in parts)).eval()
+    encoder, decoder = (nn.Sequential(*part) for part in parts)
+    into, back = model.linear_encoder, model.linear_decoder
+    return Autoencoder(model.nodes, encoder, decoder, (into, back) if into and back else None).eval()
 
 
 class _Affine(nn.Module):

@@ -10,6 +10,7 @@ def _run(
     nodes: Sequence[int], epochs: int, batch_size: int, learning_rate: float, weight_decay: float
 ) -> dict[str, Any]:
     return {
+        "network": "AE_bn_LeakyReLU",
         "nodes": list(nodes),
         "epochs": epochs,
         "batch_size": batch_size,

@@ -18,7 +18,7 @@ from hepml_core.jets.batches import TrainingRows, ValidationRows
 from hepml_core.jets.config import TrainConfig
 from hepml_core.jets.density_fit import fit_density
 from hepml_core.jets.features import Features, FloatArray
-from hepml_core.jets.model import Autoencoder, build_autoencoder
+from hepml_core.jets.model import PRINCIPAL, Autoencoder, build_autoencoder, start_from_components
 from hepml_core.jets.normalize import STATISTICS, read_statistics
 from hepml_core.jets.rows import read_values
 from hepml_core.storage import Folder
@@ -65,9 +65,10 @@ def train(dataset: Folder, statistics: Folder, model: Folder, config: TrainConfi
     with seeded(config.seed):
         network = build_of(facts)
     log.info("%s has %d parameters", network.node_string, sum(one.numel() for one in network.parameters()))
-    result = _fit(
-        network, {split: _scaled(features, one, config) for split, one in values.items()}, model, config, inputs
-    )
+    scaled = {split: _scaled(features, one, config) for split, one in values.items()}
+    if config.network == PRINCIPAL:
+        log.info("principal components alone have a loss of %.3g", start_from_components(network, scaled["train"]))
+    result = _fit(network, scaled, model, config, inputs)
     metrics = {"best_epoch": result.best_epoch, **result.metrics}
     if result.writes:
         output.write(WEIGHTS, save_weights(network, {"jets": json.dumps(facts)}))

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from hepml_core.errors import SettingError, UnknownNameError
-from hepml_core.jets.model import FIXED, FREE, build_autoencoder, fold_normalization
+from hepml_core.jets.model import (
+    FIXED,
+    FREE,
+    PRINCIPAL,
+    build_autoencoder,
+    fold_normalization,
+    start_from_components,
+)
 
 NODES = (4, 12, 3, 12, 4)
 
@@ -67,6 +74,8 @@ def test_no_widths_mean_half_the_features_in_the_middle() -> None:
 def test_the_last_bias_can_be_left_out() -> None:
     for network, nodes in (("AE_bn", NODES), ("AE_big", ())):
         assert build_autoencoder(network, 4, nodes, last_bias=False).decoder[-1].bias is None
+    with pytest.raises(SettingError, match="AE_principal has a bias in its last layer"):
+        build_autoencoder(PRINCIPAL, 4, NODES, last_bias=False)
 
 
 def test_dropout_reaches_every_hidden_layer_of_networks_that_have_it() -> None:
@@ -74,6 +83,54 @@ def test_dropout_reaches_every_hidden_layer_of_networks_that_have_it() -> None:
     assert [one.p for one in model.modules() if isinstance(one, nn.Dropout)] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     equal = build_autoencoder("AE_3D_50_bn_drop", 4, dropout=[0.1])
     assert [one.p for one in equal.modules() if isinstance(one, nn.Dropout)] == [0.1] * 7
+
+
+def correlated(rows: int = 500) -> torch.Tensor:
+    """Six features, of which three tell the others."""
+    generator = torch.Generator().manual_seed(2)
+    base = torch.randn(rows, 3, generator=generator, dtype=torch.float64) * torch.tensor([3.0, 1.0, 0.1])
+    mixed = base @ torch.randn(3, 6, generator=generator, dtype=torch.float64)
+    return mixed + 5 + 1e-3 * torch.randn(rows, 6, generator=generator, dtype=torch.float64)
+
+
+def test_principal_components_come_before_a_fit_to_what_no_linear_map_beats() -> None:
+    scaled_nf = correlated()
+    model = build_autoencoder(PRINCIPAL, 6, (6, 8, 3, 8, 6)).double().eval()
+    loss = start_from_components(model, scaled_nf)
+    away_nf = scaled_nf - scaled_nf.mean(0)
+    lost = torch.linalg.svdvals(away_nf)[3:].square().sum() / scaled_nf.numel()
+    with torch.no_grad():
+        found, latent_nz = (model(scaled_nf) - scaled_nf).square().mean(), model.encode(scaled_nf)
+    torch.testing.assert_close(found, lost)
+    assert loss == pytest.approx(lost.item())
+    torch.testing.assert_close(latent_nz.mean(0), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
+    torch.testing.assert_close(torch.cov(latent_nz.T, correction=0), torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("latent", [3, 4, 6])
+def test_features_without_spread_and_more_latent_variables_than_features_lose_nothing(latent: int) -> None:
+    scaled_nf = torch.cat([correlated(), torch.full((500, 1), 7.0, dtype=torch.float64)], dim=1)[:, [0, 6, 1]]
+    model = build_autoencoder(PRINCIPAL, 3, (3, 4, latent, 4, 3)).double().eval()
+    start_from_components(model, scaled_nf)
+    torch.testing.assert_close(model(scaled_nf).detach(), scaled_nf)
+    assert torch.isfinite(model.encode(scaled_nf + 1)).all()
+
+
+def test_the_layers_of_a_principal_network_learn_what_is_not_linear() -> None:
+    torch.manual_seed(0)
+    x_n = torch.linspace(-1, 1, 400)
+    scaled_nf = torch.stack([x_n, x_n**2], dim=1)
+    model = build_autoencoder(PRINCIPAL, 2, (2, 32, 1, 32, 2))
+    start_from_components(model, scaled_nf)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(200):
+        loss = (model(scaled_nf) - scaled_nf).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 20
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,20 @@ def test_a_network_learns_what_it_can_keep(prepared: tuple[LocalFolder, LocalFol
     assert losses[1] < losses[0] / 20
 
 
+def test_a_fit_begins_at_the_principal_components_and_comes_closer(
+    prepared: tuple[LocalFolder, LocalFolder], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    nodes = {"nodes": "4,32,3,32,4", "epochs": 20, "settle_epochs": 10}
+    found = train(*prepared, LocalFolder(tmp_path / "principal"), config_of(**nodes))["valid_loss"]
+    told = [record.args for record in caplog.records if "principal components alone" in record.msg]
+    random = train(*prepared, LocalFolder(tmp_path / "random"), config_of(**nodes, network="AE_bn_LeakyReLU"))
+    assert len(told) == 1
+    assert isinstance(told[0], tuple)
+    assert found < float(str(told[0][0])) / 2
+    assert found < random["valid_loss"] / 2
+
+
 def test_a_finished_model_is_not_fitted_again(
     prepared: tuple[LocalFolder, LocalFolder], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
