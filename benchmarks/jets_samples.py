@@ -54,7 +54,7 @@ FULL = Sizes(
     phenoml_events=280_000,
     xaod_events=240_000,
     density_epochs=6,
-    autoencoder_epochs=10,
+    autoencoder_epochs=5,
     large_bytes=3_000_000_000,
     delivered_rows=1_000_000,
     trained_rows=200_000,
@@ -171,7 +171,8 @@ def toy_sample(name: str, sizes: Sizes) -> Sample:
         "autoencoder": {
             "nodes": list(recipe.nodes),
             "epochs": sizes.autoencoder_epochs,
-            "batch_size": 4096,
+            "settle_epochs": sizes.autoencoder_epochs,
+            "batch_size": 1024,
         },
         "density": {"epochs": sizes.density_epochs, "batch_size": 4096, "weight_decay": 0},
     }

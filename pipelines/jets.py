@@ -27,6 +27,7 @@ def jets(
     method: str = "autoencoder",
     nodes: str = "[4,400,400,200,3,200,400,400,4]",
     epochs: int = 8,
+    settle_epochs: int = 4,
     learning_rate: float = 3e-3,
     cuts: str = "none",
     shards_root: str = "",
@@ -40,6 +41,7 @@ def jets(
         method: autoencoder, or density.
         nodes: Widths of the autoencoder's layers; [] goes by the number of variables.
         epochs: Passes over the training rows.
+        settle_epochs: Passes after those in which an autoencoder's normalizations stand still.
         learning_rate: Highest learning rate.
         cuts: Quality cuts: none, data, mc or four_vector.
         shards_root: Folder for the shards (gs://bucket/prefix), so that they do not travel through the pipeline.
@@ -51,7 +53,13 @@ def jets(
     shards = converted.outputs["shards"]
     dataset = organize(domain=domain, shards=shards, settings={"shards_root": shards_root}).outputs["dataset"]
     measured = normalize(domain=domain, dataset=dataset, settings={"method": normalization})
-    fit = {"method": method, "nodes": nodes, "epochs": epochs, "learning_rate": learning_rate}
+    fit = {
+        "method": method,
+        "nodes": nodes,
+        "epochs": epochs,
+        "settle_epochs": settle_epochs,
+        "learning_rate": learning_rate,
+    }
     task = train(domain=domain, dataset=dataset, statistics=measured.outputs["statistics"], settings=fit)
     model = on_accelerator(task).outputs["model"]
     judged = on_accelerator(evaluate(domain=domain, dataset=dataset, model=model, settings={}))
@@ -67,6 +75,7 @@ def jets_toy(
     method: str = "autoencoder",
     nodes: str = "[4,400,400,200,3,200,400,400,4]",
     epochs: int = 8,
+    settle_epochs: int = 4,
     learning_rate: float = 3e-3,
     cuts: str = "none",
     shards_root: str = "",
@@ -81,6 +90,7 @@ def jets_toy(
         method: What to fit.
         nodes: Widths.
         epochs: Passes over the training rows.
+        settle_epochs: Passes with normalizations that stand still.
         learning_rate: Highest learning rate.
         cuts: Quality cuts.
         shards_root: Folder for the shards.
@@ -93,6 +103,7 @@ def jets_toy(
         method=method,
         nodes=nodes,
         epochs=epochs,
+        settle_epochs=settle_epochs,
         learning_rate=learning_rate,
         cuts=cuts,
         shards_root=shards_root,

@@ -19,6 +19,9 @@ from hepml_core.errors import DataError
 from hepml_core.metrics import FloatArray
 from hepml_core.plots.style import COLOURS, finish, plain, styled
 
+LARGE_SPAN = 20
+"""Values that fall by more than this factor are drawn on a logarithmic axis: on a linear one their end would be flat."""
+
 
 @styled
 def plot_history(rows: Sequence[Mapping[str, Any]], *, best_epoch: int | None = None, label: str = "") -> Figure:
@@ -71,9 +74,12 @@ def _draw_history_panel(axis: Axes, panel: str, epoch_e: Sequence[int], rows: Se
         axis.plot(epoch_e, _values(rows, panel), color="0.25", marker=marker, ms=3, drawstyle="steps-mid")
         axis.set_yscale("log")
         return
+    curves = {part: _values(rows, f"{part}_{panel}") for part in ("train", "valid")}
     for part, name, colour, stroke in (("train", "training", 0, "--"), ("valid", "validation", 2, "-")):
-        values_e = _values(rows, f"{part}_{panel}")
-        axis.plot(epoch_e, values_e, stroke, color=COLOURS[colour], marker=marker, ms=4, label=name)
+        axis.plot(epoch_e, curves[part], stroke, color=COLOURS[colour], marker=marker, ms=4, label=name)
+    drawn = np.concatenate([values_e[np.isfinite(values_e)] for values_e in curves.values()])
+    if len(drawn) and 0 < drawn.min() < drawn.max() / LARGE_SPAN:
+        axis.set_yscale("log")
 
 
 def _mark_phases(axes: Sequence[Axes], epoch_e: Sequence[int], phase_e: Sequence[str]) -> list[Patch]:

@@ -38,6 +38,19 @@ def test_the_history_marks_the_phases_and_the_best_epoch() -> None:
     assert shown == ["training", "validation", "phase: head", "phase: whole", "best epoch: 5"]
 
 
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([0.7, 0.4, 0.3], "linear"), ([1e-2, 1e-4, 7e-7], "log"), ([3.0, -1.0, -40.0], "linear"), ([1.0, 0.0], "linear")],
+)
+def test_a_loss_that_falls_by_orders_of_magnitude_is_drawn_on_a_logarithmic_axis(
+    losses: list[float], scale: str
+) -> None:
+    rows = [{"epoch": epoch, "train_loss": loss, "valid_loss": loss} for epoch, loss in enumerate(losses, 1)]
+    figure = plots.plot_history(rows)
+    assert figure.axes[0].get_yscale() == scale
+    assert plots.to_png(figure)
+
+
 @pytest.mark.parametrize("epochs", [1, 100])
 def test_short_and_long_histories_are_drawn(epochs: int) -> None:
     assert plots.to_png(plots.plot_history(history(epochs), best_epoch=1))
