@@ -23,6 +23,7 @@ from benchmarks.measure import importable, numbers_of
 from hepml_core.errors import DataError
 from hepml_core.jets.bounds import Bound
 from hepml_core.jets.codecs import AutoencoderCodec, Codec, ColumnCodec
+from hepml_core.jets.compress import STEP_WITHOUT_BOUNDS
 from hepml_core.jets.density_fit import DENSITY, read_density
 from hepml_core.jets.grids import Grid
 from hepml_core.jets.inference import Reconstructor
@@ -35,8 +36,6 @@ EVENTS_PER_BLOCK = 50_000
 """As compress has it; what learns nothing gets all jets at once."""
 PART_BYTES = 8
 """What the archive says of the length of a part."""
-LATENT_STEPS = (1e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
-"""Steps of latent numbers, in units of their spread; the one with the fewest bytes is reported."""
 BALER_ROWS = 200_000
 ENOUGH_SECONDS = 1.0
 MOST_ROUNDS = 3
@@ -203,7 +202,7 @@ def ours(sample: Sample) -> Iterator[tuple[Method, bool]]:
 
 
 def autoencoders(sample: Sample, grids: Mapping[str, Grid | None]) -> Iterator[tuple[Method, bool]]:
-    """Yield the autoencoder alone, with rounded latent numbers, and with corrections; each at its best step."""
+    """Yield the autoencoder alone, with rounded latent numbers, and with corrections."""
     folder = sample.models["autoencoder"]
     reconstructor, size = Reconstructor(folder, "cpu"), len(folder.read(WEIGHTS))
     widths = f"autoencoder {len(sample.values)}->{reconstructor.network.latent}"
@@ -213,9 +212,9 @@ def autoencoders(sample: Sample, grids: Mapping[str, Grid | None]) -> Iterator[t
         return AutoencoderCodec(reconstructor, some, factors, step)
 
     yield Latents(f"{widths}, latent numbers alone", reconstructor, size), True
-    yield Blocks(f"{widths}, rounded to {LATENT_STEPS[0]:g}, pcodec", codec(LATENT_STEPS[0], {}), size), True
-    tried = [Blocks(f"ours: {widths}, corrected, step {step:g}", codec(step, grids), size) for step in LATENT_STEPS]
-    yield min(tried, key=lambda one: one.size(one.encode(sample))), False
+    rounded = f"{widths}, rounded to {STEP_WITHOUT_BOUNDS:g}, pcodec"
+    yield Blocks(rounded, codec(STEP_WITHOUT_BOUNDS, {}), size), True
+    yield Blocks(f"ours: {widths}, corrected", codec(0.0, grids), size), False
 
 
 def baler(sample: Sample, work: Path) -> Row:

@@ -53,7 +53,7 @@ class Header:
         codec: How the values are coded.
         model: Digest of the model; empty where there is none.
         statistics: Digest of the model's statistics; empty where there are none.
-        latent_step: Step of an autoencoder's latent variables.
+        latent_step: Step of an autoencoder's latent variables; 0 where every block has one of its own.
         variables: The variables in the order in which they are coded.
     """
 

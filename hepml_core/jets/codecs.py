@@ -104,6 +104,12 @@ class ColumnCodec:
         return {name: grid for name, grid in self.grids.items() if grid is not None}
 
 
+LATENT_STEPS = (1e-3, 3e-3, 1e-2, 0.03, 0.1, 0.3, 1.0)
+"""Steps to choose from: fine ones leave less to correct, coarse ones take fewer bytes themselves."""
+ROWS_TRIED = 2048
+"""Rows of a block that each of them is tried on."""
+
+
 @dataclass(frozen=True)
 class AutoencoderCodec:
     """Latent variables, rounded, and what their reconstruction lacks to keep the bounds.
@@ -112,7 +118,7 @@ class AutoencoderCodec:
         reconstructor: The autoencoder.
         grids: Grid of each variable; None keeps all values exactly. Empty: no corrections, no bounds.
         factors: From the units of the values to those of the variables.
-        latent_step: Step of the latent variables, in units of their spread in the block.
+        latent_step: Step of the latent variables, in units of their spread in the block; 0 takes the best of LATENT_STEPS.
     """
 
     reconstructor: Reconstructor
@@ -124,7 +130,30 @@ class AutoencoderCodec:
         """See ``Codec``: steps, latent variables, corrections and exceptions of each variable, a checksum."""
         later_n = is_later(count_e)
         latent_nz, fits_n = self._latent(values)
-        index_nz, step_z = _round(latent_nz, self.latent_step)
+        step = self.latent_step or self._best_step(values, latent_nz, fits_n, later_n)
+        return self._code(values, latent_nz, fits_n, later_n, step)
+
+    def _best_step(
+        self, values: Columns, latent_nz: NDArray[np.float32], fits_n: NDArray[np.bool_], later_n: NDArray[np.bool_]
+    ) -> float:
+        """Return the step with which the first rows take the fewest bytes."""
+        some = slice(0, ROWS_TRIED)
+        few = {name: value_n[some] for name, value_n in values.items()}
+
+        def size(step: float) -> int:
+            return sum(map(len, self._code(few, latent_nz[some], fits_n[some], later_n[some], step)))
+
+        return min(LATENT_STEPS, key=size)
+
+    def _code(
+        self,
+        values: Columns,
+        latent_nz: NDArray[np.float32],
+        fits_n: NDArray[np.bool_],
+        later_n: NDArray[np.bool_],
+        step: float,
+    ) -> list[bytes]:
+        index_nz, step_z = _round(latent_nz, step)
         parts = [step_z.tobytes(), *(pack_indices(index_n, later_n) for index_n in index_nz.T.copy())]
         output_nf = self.reconstructor.decode((index_nz * step_z).astype(np.float32))
         indices: list[IntArray] = []

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 MOST_RUN = 1 << 53
 """Readers give run numbers as doubles, which hold whole numbers up to here."""
 
+STEP_WITHOUT_BOUNDS = 1e-3
+"""Step of latent variables, in units of their spread, where no correction makes good what rounding loses."""
+
 
 def compress(
     source: Folder, archive: Folder, config: CompressConfig, model: Folder | None = None
@@ -89,12 +92,16 @@ def _open_codec(model: Folder | None, config: CompressConfig) -> OpenCodec:
     _check_asked(asked, names)
     if manifest.facts["method"] == "autoencoder":
         bounds = {} if no_bounds else {name: bound_of(name, asked) for name in names}
-        return open_autoencoder(model, bounds, config.latent_step, config.device)
+        return open_autoencoder(model, bounds, _latent_step(config), config.device)
     opened = open_density(model)
     if no_bounds or any(opened.bounds[name] != bound for name, bound in asked.items()):
         own = ", ".join(f"{name}={bound}" for name, bound in opened.bounds.items())
         raise SettingError(f"{model} is a density for the bounds {own}: train one for others, or take codec=columns")
     return opened
+
+
+def _latent_step(config: CompressConfig) -> float:
+    return config.latent_step or (STEP_WITHOUT_BOUNDS if config.bounds == ("none",) else 0.0)
 
 
 def _check_asked(asked: Mapping[str, Bound], variables: tuple[str, ...]) -> None:
@@ -176,7 +183,7 @@ def _header(jets: JetTree, kind: OpenCodec, config: CompressConfig) -> Header:
         codec=kind.name,
         model=kind.manifest.digest if kind.manifest else "",
         statistics=kind.manifest.inputs.get("statistics", "") if kind.manifest else "",
-        latent_step=config.latent_step,
+        latent_step=_latent_step(config),
         variables=variables,
     )
 

@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from hepml_core.errors import DataError
 from hepml_core.jets import codecs
 from hepml_core.jets.bounds import Bound
-from hepml_core.jets.codecs import AutoencoderCodec, Codec, ColumnCodec, pack_exceptions, unpack_exceptions
+from hepml_core.jets.codecs import (
+    LATENT_STEPS,
+    ROWS_TRIED,
+    AutoencoderCodec,
+    Codec,
+    ColumnCodec,
+    pack_exceptions,
+    unpack_exceptions,
+)
 from hepml_core.jets.grids import Grid
 from hepml_core.jets.inference import Reconstructor
 from tests.hepml_core.jets.coding import BOUNDS, FOUR, Models, Values, assert_within, odd_jets, same
@@ -33,7 +41,7 @@ def reconstructor(models: Models) -> Reconstructor:
     return Reconstructor(models.autoencoder, "cpu")
 
 
-def autoencoder(reconstructor: Reconstructor, grids: Mapping[str, Grid | None], latent_step: float = 1e-3) -> Codec:
+def autoencoder(reconstructor: Reconstructor, grids: Mapping[str, Grid | None], latent_step: float = 0.0) -> Codec:
     return AutoencoderCodec(reconstructor, grids, ONES, latent_step)
 
 
@@ -148,6 +156,20 @@ def test_a_finer_step_of_the_latent_variables_takes_more_bytes_and_comes_nearer_
         distances.append(np.abs(kept_nf - of_network).mean(axis=0))
     assert sizes[0] > 1.5 * sizes[1]
     assert (distances[0] < distances[1] / 10).all()
+
+
+def test_the_step_that_is_chosen_takes_the_fewest_bytes_of_those_tried_and_keeps_the_bounds(
+    reconstructor: Reconstructor,
+) -> None:
+    values, count_e = four_vectors(4 * ROWS_TRIED), np.array([4 * ROWS_TRIED])
+
+    def size(step: float) -> int:
+        return sum(map(len, autoencoder(reconstructor, grids_of(), step).encode(values, count_e)))
+
+    sizes = [size(step) for step in LATENT_STEPS]
+    assert size(0.0) in sizes
+    assert size(0.0) < 1.02 * min(sizes) < max(sizes) / 1.05
+    assert_within(values, through(autoencoder(reconstructor, grids_of()), values), BOUNDS)
 
 
 class Other:
