@@ -41,7 +41,7 @@ def assert_mends(
     scratch: Path,
     *,
     moments: int,
-    at_least: int = 10,
+    at_least: int = 16,
     look: Callable[[Path], object] = contents,
 ) -> list[Mended]:
     """Kill a stage at some of its changes, from the first to the last; run again it must end as if nothing had been.

@@ -7,6 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
+from pipelines import live
 from pipelines.live import NO_REASON, LiveView
 
 TASKS = ["convert", "train"]
@@ -58,6 +59,25 @@ def test_a_running_stage_shows_how_far_it_is_and_what_is_left() -> None:
     shown = screen_of(view)[2]
     assert shown.endswith("25 events/s, 2 s left, loss 0.31")
     assert 0 < shown.count("━") <= 12
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_drawn_when_it_is_told_however_short_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REFRESH_PER_SECOND", 1e-3)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    screen = Screen()
+    with LiveView(TASKS, io.StringIO(), screen) as view:
+        view.write(started("convert"))
+        for done in (25, 50):
+            view.write(f"    progress: convert {done}/50 events, 25/s, {50 - done} s left\n")
+        view.write(finished("convert"))
+    assert [text in screen.getvalue() for text in ("25 s left", " 0 s left", "done")] == [True, True, True]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])

@@ -17,7 +17,6 @@ from tests.class_folders import contents
 from tests.kills import assert_mends
 
 SMALL = GenerateConfig(events_per_class=90, events_per_file=50)
-ROOT = Path(__file__).parents[3]
 
 
 def test_each_class_has_its_files_with_images_labels_and_pseudorapidities(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from hepml_core.toy_folders import RECORD
 from tests.class_folders import contents
 
 SMALL = GenerateConfig(classes=("jpsi", "qcd"), events_per_class=4, image_size=60)
-ROOT = Path(__file__).parents[3]
 
 
 def test_pictures_lie_in_a_folder_for_each_class_and_nothing_else_looks_like_one(tmp_path: Path) -> None:

@@ -323,7 +323,7 @@ def test_a_run_that_is_killed_anywhere_ends_with_the_same_numbers_and_figures(
         return {name: value for name, value in metrics.items() if "_us_" not in name}, pictures
 
     inputs = {"dataset": dataset.path, "model": model.path}
-    assert_mends("jets.evaluate", {"device": "cpu"}, inputs, "report", tmp_path, moments=2, look=look)
+    assert_mends("jets.evaluate", {"device": "cpu"}, inputs, "report", tmp_path, moments=3, look=look)
     metrics, pictures = look(tmp_path / "whole")
     assert len(pictures) > 5
     assert "sigma_pt" in metrics

@@ -21,7 +21,6 @@ from tests.class_folders import contents
 from tests.kills import assert_mends
 
 SMALL = GenerateConfig(events=90, events_per_file=20)
-ROOT = Path(__file__).parents[3]
 FORMATS: tuple[Any, ...] = ("phenoml_csv", "darkmachines_csv", "xaod_root", "flat_root")
 
 

@@ -26,7 +26,6 @@ from tests.kills import assert_mends
 
 EVENTS = 300
 NAMES = ("event", "event_number", "position", "process", "object", "E", "pt", "eta", "phi")
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
